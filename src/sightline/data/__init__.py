@@ -1,0 +1,1 @@
+"""The data room: sources -> images -> pixels -> splits -> batches."""

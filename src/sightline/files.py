@@ -1,0 +1,86 @@
+"""Write a file whole or not at all: a reader, or a crash, sees the old content or the new, never half of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sightline.errors import RunError
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; when the block ends well, it is flushed to disk and renamed to ``path``.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; ``path`` is then as it was.
+    """
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise _told(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace the content of ``path``, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Replace the content of ``path`` by UTF-8 text, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace the content of ``path`` by indented JSON (no NaN: it is not JSON), whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def make_folder(path: Path, *, exist_ok: bool = True) -> Path:
+    """Make a folder and its parents.
+
+    Raises:
+        RunError: it cannot be made there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _told(error, path) from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _told(error: OSError, path: Path) -> RunError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(
+            f"the disk is full: '{path}' could not be written.",
+            "Free some space (`sightline cache` shows what can go) and run the same command again.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RunError(f"no permission to write '{path}'.", "Choose a folder of yours, for runs with --runs FOLDER.")
+    return RunError(f"'{path}' could not be written: {error.strerror or error}.", "Check the folder and try again.")

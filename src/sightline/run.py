@@ -1,0 +1,182 @@
+"""The run folder: everything that came of one training, and the only file that knows the names inside it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sightline import files
+from sightline.errors import RunError
+
+FORMAT = 1
+"""Version of the folder's layout; a folder with a higher number is refused."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder such as ``runs/20261122-141530`` and the paths inside it."""
+
+    path: Path
+
+    @property
+    def state(self) -> Path:
+        """JSON: format, status (``running | finished | stopped | failed``), why it ended, best epoch, times."""
+        return self.path / "run.json"
+
+    @property
+    def settings(self) -> Path:
+        """TOML: ``[settings]`` as resolved, ``[given]`` as the user gave them."""
+        return self.path / "settings.toml"
+
+    @property
+    def data(self) -> Path:
+        """JSON: source, classes, counts, preprocessing, fingerprint of the data, why each derived setting."""
+        return self.path / "data.json"
+
+    @property
+    def split(self) -> Path:
+        """CSV: one line per image: file or row, class, split. Never redrawn."""
+        return self.path / "split.csv"
+
+    @property
+    def environment(self) -> Path:
+        """JSON: versions, device, threads, command."""
+        return self.path / "environment.json"
+
+    @property
+    def history(self) -> Path:
+        """JSON lines: one row of plain numbers per epoch; the same for the same seed, so no clock is in it."""
+        return self.path / "history.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        """JSON lines: seconds spent per epoch, by phase, and images per second."""
+        return self.path / "timing.jsonl"
+
+    @property
+    def valid_losses(self) -> Path:
+        """NPY, float16 (epochs, validation images): each image's loss after each epoch."""
+        return self.path / "valid_losses.npy"
+
+    @property
+    def best(self) -> Path:
+        """Safetensors: the weights of the best epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """Safetensors: the weights after the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Safetensors with JSON inside: all that an exact continuation needs."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def findings(self) -> Path:
+        """JSON: findings about the data."""
+        return self.path / "findings.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """JSON: the scores on the held-out part, each with its interval."""
+        return self.path / "evaluation.json"
+
+    @property
+    def predictions(self) -> Path:
+        """CSV: held-out images with label, prediction and probabilities."""
+        return self.path / "predictions.csv"
+
+    @property
+    def figures(self) -> Path:
+        """Folder of pictures."""
+        return self.path / "figures"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained HTML page."""
+        return self.path / "report.html"
+
+    @classmethod
+    def create(cls, runs: Path, name: str | None = None) -> RunFolder:
+        """Make a new folder; an existing one is never used again.
+
+        Args:
+            runs: the folder of run folders.
+            name: its name; None takes the time, and a number behind it if that second is taken.
+
+        Raises:
+            RunError: the name is taken, or the folder cannot be made.
+        """
+        stem = name or time.strftime("%Y%m%d-%H%M%S")
+        for attempt in range(1, 1000):
+            path = runs / (stem if attempt == 1 else f"{stem}-{attempt}")
+            try:
+                folder = cls(files.make_folder(path, exist_ok=False))
+            except FileExistsError:
+                if name is not None:
+                    raise RunError(
+                        f"run folder '{path}' exists already.",
+                        f"Choose another --name, or go on with it: sightline resume {path}",
+                    ) from None
+                continue
+            folder.write_state(status="running", started=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+            return folder
+        raise RunError(f"no free name for a run in '{runs}'.", "Give one with --name.")
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """Open an existing run folder.
+
+        Raises:
+            RunError: it is missing, is no run folder, or is from a newer version.
+        """
+        folder = cls(Path(path))
+        if not folder.path.is_dir():
+            raise RunError(f"run folder '{path}' does not exist.", "Check the path; `ls runs` shows the runs.")
+        if not folder.state.is_file():
+            raise RunError(
+                f"'{path}' is not a run folder: it has no '{folder.state.name}'.",
+                "Give the folder that `sightline train` printed last.",
+            )
+        version = folder.read_state().get("format", 0)
+        if version > FORMAT:
+            raise RunError(
+                f"run '{path}' has format {version}; this version reads up to {FORMAT}.",
+                "Upgrade: pip install -U sightline",
+            )
+        return folder
+
+    def need(self, path: Path, to: str) -> Path:
+        """Give ``path`` if it exists, else say what is missing.
+
+        Args:
+            path: a file of this run.
+            to: what it is needed for: ``"predict"``.
+        """
+        if not path.exists():
+            raise RunError(
+                f"run '{self.path}' is incomplete: it has no '{path.name}', which is needed to {to}.",
+                f"If the training was cut off, continue it: sightline resume {self.path}",
+            )
+        return path
+
+    def read_json(self, path: Path, to: str = "go on") -> Any:
+        """Read one of the run's JSON files."""
+        try:
+            return json.loads(self.need(path, to).read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"'{path}' is damaged: {error}.", "Restore it from a copy, or train again.") from None
+
+    def read_state(self) -> dict[str, Any]:
+        """Read ``run.json``."""
+        return dict(self.read_json(self.state))
+
+    def write_state(self, **values: Any) -> None:
+        """Change some values of ``run.json``, keeping the others."""
+        state = self.read_state() if self.state.is_file() else {"format": FORMAT}
+        files.write_json(self.state, {**state, **values})

@@ -1,0 +1,1 @@
+"""The serving room: a finished run at work."""

@@ -1,0 +1,181 @@
+"""Every knob once: name, unit, range, default, help. Flags, TOML keys and Python keywords are read from here."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sightline.errors import SettingsError, did_you_mean
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resize = Literal["pad", "crop", "squash"]
+Schedule = Literal["onecycle", "cosine", "triangular", "step", "constant", "plateau"]
+Monitor = Literal["valid_loss", "valid_accuracy"]
+Unit = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Frozen; an unknown name is an error that suggests the right one; every fault is told in words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
+
+    def __init__(self, **values: Any) -> None:
+        for name in values:
+            if name not in type(self).model_fields:
+                raise SettingsError(
+                    f"unknown setting '{name}'.{did_you_mean(name, type(self).model_fields)}",
+                    f"The settings of {type(self).__name__} are: {', '.join(sorted(type(self).model_fields))}.",
+                )
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise told(error) from None
+
+
+def told(error: ValidationError) -> SettingsError:
+    """Turn pydantic's list of faults into one message: the setting, its value, and what it must be."""
+    faults = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("function-", "constrained")))
+        if fault["type"] == "missing":
+            faults.append(f"'{name}' is missing")
+        else:
+            wanted = re.sub(r"^(Input|Value error,?) ?", "", fault["msg"])
+            faults.append(f"'{name}' {wanted} (got {fault['input']!r})")
+    return SettingsError("; ".join(dict.fromkeys(faults)) + ".", "Change that setting and run again.")
+
+
+class Settings(Strict):
+    """The settings of ``sightline train``. ``None`` means: chosen from the data, and the choice is printed."""
+
+    # data
+    image_size: int | tuple[int, int] | None = Field(None, description="Side in pixels, or height and width.")
+    resize: Resize = Field("pad", description="Bring images to that size by padding, cropping or squashing.")
+    valid_fraction: Annotated[float, Field(gt=0, lt=0.9)] = Field(0.1, description="Share kept for validation.")
+    test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = Field(0.1, description="Share kept for the final test.")
+    strict: bool = Field(False, description="Refuse to train while any file cannot be read.")
+    data_dir: Path | None = Field(None, description="Folder with the files of a known data set.")
+    download: bool = Field(False, description="Allow a known data set to be downloaded.")
+    # network
+    model: str = Field("resnet18", description="Name of the network; `sightline models` lists them.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The network's own options, key=value.")
+    dropout: Unit = Field(0.0, description="Share of features switched off before the last layer.")
+    # training
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="Passes over the data.")
+    minutes: Annotated[float, Field(gt=0)] | None = Field(None, description="Fit the training into this time.")
+    batch_size: Annotated[int, Field(ge=1)] | None = Field(None, description="Images per step.")
+    optimizer: str = Field("adamw", description="sgd (Nesterov), adam, adamw, or any of torch.optim.")
+    lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="Peak learning rate.")
+    momentum: Unit = Field(0.9, description="Momentum, for optimizers that have it.")
+    weight_decay: Annotated[float, Field(ge=0, lt=10)] | None = Field(
+        None, description="Weight decay; norms and biases are left out."
+    )
+    schedule: Schedule = Field("onecycle", description="How the learning rate moves over the steps.")
+    warmup: Unit = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest norm of all gradients.")
+    accumulate: Annotated[int, Field(ge=1)] = Field(1, description="Batches whose gradients make one step.")
+    ema: Unit = Field(0.0, description="Decay of the moving average of the weights; 0 switches it off.")
+    label_smoothing: Unit = Field(0.0, description="Share of the target spread over all classes.")
+    augment: str = Field("auto", description="none, light, strong or auto.")
+    patience: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Epochs without improvement before it stops."
+    )
+    delta: Annotated[float, Field(ge=0)] = Field(0.0, description="The fall of the loss that counts as improvement.")
+    monitor: Monitor = Field("valid_loss", description="What decides which epoch is the best.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Split, weights, order, augmentation.")
+    # machine
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it, else fp32.")
+    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile; auto: only if it pays back.")
+    # run
+    runs: Path = Field(Path("runs"), description="Folder in which run folders are made.")
+    name: str | None = Field(None, description="Name of the run folder; else a time stamp.")
+    trackers: tuple[str, ...] = Field((), description="Where the numbers go too: tensorboard, mlflow, ...")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(5.0, description="Longest time between checkpoints.")
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _size(cls, value: Any) -> Any:
+        """Take ``"96"``, ``"64x128"``, 96 or (64, 128); each side 1..8192 pixels."""
+        if isinstance(value, str):
+            sides = [int(part) for part in re.findall(r"\d+", value)] if re.fullmatch(r"\d+([x,]\d+)?", value) else []
+            value = sides[0] if len(sides) == 1 else tuple(sides)
+        sides = [value] if isinstance(value, int) else list(value or [])
+        if value is not None and (len(sides) not in (1, 2) or not all(1 <= side <= 8192 for side in sides)):
+            raise ValueError("should be a side such as 96, or height x width such as 64x128, each 1 to 8192")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[\w][\w.+-]*", value):
+            raise ValueError("should be letters, digits, '.', '_', '+' or '-', and start with a letter or digit")
+        return value
+
+    def changed(self) -> dict[str, Any]:
+        """Give the settings that differ from their defaults."""
+        return {
+            k: v
+            for k, v in self.model_dump().items()
+            if v != type(self).model_fields[k].get_default(call_default_factory=True)
+        }
+
+    @classmethod
+    def from_toml(cls, path: Path, **overrides: Any) -> Settings:
+        """Read settings from a TOML file; ``overrides`` win.
+
+        Raises:
+            SettingsError: the file is missing, is no TOML, or holds an unknown or impossible setting.
+        """
+        return cls(**{**read_toml(path), **overrides})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings, with faults told in words."""
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file '{path}' cannot be read: {error}.", "Check the path.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"settings file '{path}' is no valid TOML: {error}.", "Mend that line.") from None
+
+
+class ReportTypes(Enum):
+    """Where ``Trainer`` reports to; several at once are fine."""
+
+    GIN = "GIN"
+    TOML = "TOML"
+    TENSORBOARD = "TENSORBOARD"
+    MLFLOW = "MLFLOW"
+    RAY = "RAY"
+
+
+class TrainerSettings(Strict):
+    """The lecture's settings of a ``Trainer``, as the library ``mltrainer`` spells them.
+
+    Better on purpose: ``train_steps`` and ``valid_steps`` may be None (all batches); an unknown name is an error;
+    nothing is created while validating. Fields may be assigned, and are checked when they are.
+    """
+
+    model_config = ConfigDict(frozen=False, validate_assignment=True)
+
+    epochs: Annotated[int, Field(ge=1)]
+    metrics: list[Callable[..., Any]]
+    logdir: Path
+    train_steps: Annotated[int, Field(ge=1)] | None = None
+    valid_steps: Annotated[int, Field(ge=1)] | None = None
+    reporttypes: list[ReportTypes] = Field(default_factory=list)
+    optimizer_kwargs: dict[str, Any] = Field(default_factory=lambda: {"lr": 1e-3, "weight_decay": 1e-5})
+    scheduler_kwargs: dict[str, Any] | None = Field(default_factory=lambda: {"factor": 0.1, "patience": 10})
+    earlystop_kwargs: dict[str, Any] | None = Field(
+        default_factory=lambda: {"save": False, "verbose": True, "patience": 10}
+    )
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {value}" for name, value in self)

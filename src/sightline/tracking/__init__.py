@@ -1,0 +1,1 @@
+"""The tracking room: where the numbers of a training go."""

@@ -1,0 +1,1 @@
+"""The training room: the loop and what it stands on."""
