@@ -1,0 +1,132 @@
+"""The law of rooms: imports point one way, files stay small, the README's tree is true.
+
+Imports are read with ``ast``, those inside functions and under ``TYPE_CHECKING`` included: a type is a dependency too.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "sightline"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# A room may import from its own line and from the lines above it. A new room is one word here: a decision.
+LAYERS = (
+    ("errors", "finding", "files", "progress", "settings", "run"),
+    ("data", "models", "losses", "metrics"),
+    ("tracking",),
+    ("training",),
+    ("diagnosis", "seeing", "ensemble", "tune"),
+    ("reports", "serving"),
+    ("plan", "recipe", "trained", "estimator"),
+    ("cli",),
+    ("__main__",),
+)
+LAYER = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+# Half of the field cannot be imported beside a CPU build of torch, or breaks when torchvision is broken.
+FORBIDDEN = {"torchvision", "timm", "torchmetrics", "lightning", "pytorch_lightning", "fastai"}
+PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+# A file that can be said in one line is about this long.
+LINES = 400
+
+
+def module(file: Path) -> str:
+    """``.../data/images.py`` -> ``sightline.data.images``; a package is called by its folder."""
+    parts = file.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(file): file for file in FILES}
+
+
+def imports(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and absolute name of every module a file imports, wherever the import stands."""
+    package = module(file).split(".") if file.name == "__init__.py" else module(file).split(".")[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield node.lineno, whole if whole in MODULES or base == "sightline" else base
+
+
+def room(name: str) -> str:
+    """``sightline.data.images`` -> ``data``; the package itself is the empty string."""
+    return (name.split(".") + [""])[1]
+
+
+@pytest.mark.parametrize("file", FILES, ids=module)
+def test_arrows_point_one_way(file: Path) -> None:
+    mine = room(module(file))
+    for line, name in imports(file):
+        if not mine or name.split(".")[0] != "sightline" or name == "sightline.__version__":
+            continue
+        theirs = room(name)
+        assert mine in LAYER, f"the room '{mine}' has no place in LAYERS"
+        assert theirs in LAYER, f"{file}:{line} imports '{name}': import a public name from the file it lives in"
+        assert LAYER[theirs] <= LAYER[mine], f"{file}:{line}: '{mine}' must not import '{theirs}'"
+
+
+def test_no_two_files_import_each_other() -> None:
+    graph = {name: {theirs for _, theirs in imports(file) if theirs in MODULES} for name, file in MODULES.items()}
+    graph = {name: theirs - {"sightline"} for name, theirs in graph.items()}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("file", FILES, ids=module)
+def test_forbidden_imports(file: Path) -> None:
+    for line, name in imports(file):
+        first = name.split(".")[0]
+        assert first not in FORBIDDEN, f"{file}:{line} imports {first}, which is no dependency of ours"
+        assert first not in PICKLES, f"{file}:{line} imports {first}: nothing we write or read is a pickle"
+
+
+@pytest.mark.parametrize("file", FILES, ids=module)
+def test_nothing_reads_a_pickle(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}, f"{file}:{node.lineno}"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant), f"{file}:{node.value.lineno}"
+            assert node.value.value is False, f"{file}:{node.value.lineno} unpickles what a file holds"
+
+
+@pytest.mark.parametrize("file", FILES, ids=module)
+def test_files_stay_small_and_say_what_they_are(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES, f"{file} is longer than {LINES} lines: it is two files"
+    first = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    assert first.endswith((".", ":")), f"{file} does not say in its first line what it turns into what"
+    assert file.name not in {"utils.py", "helpers.py", "common.py", "misc.py"}, f"{file}: a helper has a name"
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.name == "__init__.py" and f.parent != SOURCE], ids=module)
+def test_importing_a_room_does_nothing(file: Path) -> None:
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    assert len(body) == 1, f"{file} holds code; names are public at `sightline` or in their own file"
+
+
+def imported(*command: str) -> set[str]:
+    """Run Python with ``-X importtime`` and give the names of all modules it imported."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True, timeout=120
+    )
+    return {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_importing_sightline_imports_nothing_heavy() -> None:
+    names = imported("-c", "import sightline")
+    assert "sightline" in names
+    assert {name.split(".")[0] for name in names} & {"torch", "numpy", "pydantic", "PIL", "typer", "rich"} == set()
