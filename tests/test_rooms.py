@@ -26,7 +26,7 @@ LAYERS = (
     ("training",),
     ("diagnosis", "seeing", "ensemble", "tune"),
     ("reports", "serving"),
-    ("plan", "recipe", "trained", "estimator"),
+    ("plan", "prepared", "recipe", "trained", "estimator"),
     ("cli",),
     ("__main__",),
 )
@@ -64,7 +64,7 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
 
 def room(name: str) -> str:
     """``sightline.data.images`` -> ``data``; the package itself is the empty string."""
-    return (name.split(".") + [""])[1]
+    return name.partition(".")[2].split(".")[0]
 
 
 @pytest.mark.parametrize("file", FILES, ids=module)
