@@ -1,0 +1,50 @@
+"""Cold processes -> seconds until Sightline can be used: the import, the help, the first line of a command.
+
+Run it: ``python benches/startup.py --repeats 15``. Each figure is a fresh process; commands run in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+COMMANDS = {
+    "python, nothing imported": ["-c", "pass"],
+    "import sightline": ["-c", "import sightline"],
+    "sightline --help": ["-m", "sightline", "--help"],
+    "import torch": ["-c", "import torch"],
+}
+
+
+def main() -> None:
+    """Print median and range of each command, in milliseconds of wall time."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    repeats = parser.parse_args().repeats
+    seen: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for number in range(repeats + 1):
+        for name, arguments in COMMANDS.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+            if number:  # the first round fills the disk cache
+                seen[name].append(1000 * (time.perf_counter() - started))
+    print(f"| command | ms, median (range), n = {repeats} |\n|---|---|")
+    for name, values in seen.items():
+        print(f"| {name} | {statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f}) |")
+    print(f"\nOf `import sightline`, Python says it takes {imports():.1f} ms itself (-X importtime).")
+
+
+def imports() -> float:
+    """Give the milliseconds that ``-X importtime`` counts for sightline and all it imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import sightline"], capture_output=True, text=True, check=True
+    )
+    line = next(line for line in done.stderr.splitlines() if line.split("|")[-1].strip() == "sightline")
+    return int(line.split("|")[1]) / 1000
+
+
+if __name__ == "__main__":
+    main()
