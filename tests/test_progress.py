@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import pytest
+from rich.table import Table
 
 from sightline import progress as room
 from sightline.progress import Progress, span
@@ -351,6 +352,21 @@ def test_a_notebook_gets_one_text_that_changes(monkeypatch: pytest.MonkeyPatch, 
         "epoch 1\nTraining: 0 of 2",
         "epoch 1\nTraining: 2 in 1.0 s",
     ]
+
+
+def test_a_table_is_shown_where_the_rest_is(terminal: Terminal, clock: Clock) -> None:
+    table = Table("class", "images")
+    table.add_row("[cat]", "7")
+    stream = io.StringIO()
+    for progress in (Progress(stream=terminal.stream), Progress(stream=stream), Progress(quiet=True)):
+        progress.show(table)
+        with progress.task("Work", total=1):
+            progress.show("between [7]")
+    assert "images" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+    screen = terminal.screen()
+    assert "images" in screen
+    assert "between [7]\r\n" in screen
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,11 @@ class Progress:
         with self._lock:
             self._view.note(line, self._open)
 
+    def show(self, renderable: Any) -> None:
+        """Print anything that rich can print, such as a table, above the bars where there are any."""
+        with self._lock:
+            self._view.show(renderable)
+
     def _draw(self, at_once: bool = False) -> None:
         now = monotonic()
         if (now >= self._next or at_once) and self._open:
@@ -169,6 +174,8 @@ class _View(Protocol):
 
     def note(self, line: str, tasks: list[Task]) -> None: ...
 
+    def show(self, renderable: Any) -> None: ...
+
     def close(self, task: Task, *, last: bool) -> None: ...
 
 
@@ -178,6 +185,8 @@ class _Silent:
     def draw(self, tasks: list[Task]) -> None: ...
 
     def note(self, line: str, tasks: list[Task]) -> None: ...
+
+    def show(self, renderable: Any) -> None: ...
 
     def close(self, task: Task, *, last: bool) -> None: ...
 
@@ -203,6 +212,10 @@ class _Plain:
         self._spoke = monotonic()
         self._stream.write(line + "\n")
         self._stream.flush()
+
+    def show(self, renderable: Any) -> None:
+        self._spoke = monotonic()
+        _console(self._stream, terminal=False).print(renderable)
 
     def close(self, task: Task, *, last: bool) -> None:
         if not task.nested and monotonic() - task.began >= LONG_SECONDS:
@@ -235,6 +248,9 @@ class _Live:
             self._stream.write(line + "\n")
             self._stream.flush()
 
+    def show(self, renderable: Any) -> None:
+        (_console(self._stream, terminal=True) if self._bars is None else self._bars.console).print(renderable)
+
     def close(self, task: Task, *, last: bool) -> None:
         if self._bars is None:
             return
@@ -254,12 +270,11 @@ class _Live:
         self._bars.update(self._rows[task], completed=task.done, total=total, state=task.state())
 
     def _new(self) -> Any:
-        from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bars
         from rich.table import Column
 
-        console = Console(file=self._stream, force_terminal=True, force_jupyter=False)  # type: ignore[arg-type]
+        console = _console(self._stream, terminal=True)
         return Bars(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=min(40, max(8, console.width // 4))),
@@ -295,6 +310,11 @@ class _Notebook:
         self.draw(tasks)
         if not tasks:
             self._handle, self._notes = None, []
+
+    def show(self, renderable: Any) -> None:
+        from IPython.display import display
+
+        display(renderable)
 
     def close(self, task: Task, *, last: bool) -> None:
         if not task.nested:
@@ -340,6 +360,12 @@ class _Safe:
 
 def _line(task: Task) -> str:
     return f"{task.name}: {task.state()}"
+
+
+def _console(stream: _Safe, terminal: bool) -> Any:
+    from rich.console import Console
+
+    return Console(file=stream, force_terminal=terminal, force_jupyter=False)  # type: ignore[arg-type]
 
 
 def _view(safe: _Safe, given: TextIO | None) -> _View:
