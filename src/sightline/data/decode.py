@@ -1,0 +1,394 @@
+"""One image file -> uint8 H,W,C at the wanted size with what was odd about it, or the reason why not.
+
+Every image goes through the same steps, for training as for prediction: read by content (not by extension), first
+frame only, deep and float samples scaled to 0..255, transparency laid over white, turned upright by its EXIF
+orientation, resized. Files are only ever read. A truncated file is refused, never filled up with grey.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+import threading
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from sightline.data.preprocess import Resize
+from sightline.data.resize import GAP, fit, scaled
+from sightline.data.resize import resize_pixels as resize_pixels
+from sightline.data.sniff import cut_off, sniff
+from sightline.errors import SettingsError
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png", ".apng"),
+    "GIF": (".gif",),
+    "BMP": (".bmp", ".dib"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+    "MPO": (".mpo", ".jpg", ".jpeg", ".jpe"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+    "ICO": (".ico",),
+    "TGA": (".tga",),
+    "PCX": (".pcx",),
+    "SGI": (".sgi", ".rgb", ".bw"),
+    "QOI": (".qoi",),
+}
+"""The formats read, by Pillow's names, with their extensions. EPS is left out on purpose: it would start a program."""
+
+EXTENSIONS: frozenset[str] = frozenset(extension for extensions in FORMATS.values() for extension in extensions)
+"""What the name of an image file ends with, lower case."""
+
+_READERS = tuple(name for name in FORMATS if name != "MPO")  # several JPEGs in one file: the JPEG reader finds them
+
+ODDITIES: dict[str, str] = {
+    "animated": "only the first frame is used",
+    "several pictures": "only the first is used",
+    "16-bit": "scaled from 0..65535 to 0..255",
+    "12-bit in 16": "no value is above 4095, so scaled from 0..4095 to 0..255",
+    "8-bit in 16": "no value is above 255, so taken as it is",
+    "float": "scaled to 0..255 from the smallest of 0..1, 0..255, 0..4095 and 0..65535 that holds its values",
+    "stretched": "values below 0 or above 65535, so scaled from their own minimum and maximum to 0..255",
+    "CMYK": "converted to RGB without its colour profile",
+    "1-bit": "black and white become 0 and 255",
+    "palette": "converted to its colours",
+    "palette with transparency": "converted to its colours and laid over white",
+    "transparent": "laid over white",
+    "EXIF-rotated": "turned upright as its orientation tag says",
+    "damaged EXIF": "its orientation cannot be read, so it is taken as it is",
+    "wrong extension": "read by its content",
+    "extreme aspect": "one side is more than 10 times the other",
+    "tiny": "a side is shorter than 4 pixels",
+    "very large": "more than 89 million pixels",
+}
+"""Everything that can be odd about an image that is readable all the same, and what is done about it."""
+
+LARGE = 89_478_485
+"""Pixels above which Pillow warns of a decompression bomb; such an image is read, and told as ``very large``."""
+LIMIT = 2 * LARGE
+"""Pixels above which an image is refused as a decompression bomb, as Pillow does."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+_HEAVY = 1 << 24  # pixels; images above are decoded one at a time, so that threads do not multiply their memory
+_one_heavy = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One readable image.
+
+    Attributes:
+        pixels: uint8 H,W,C, C = 1 (grey) or 3 (RGB), 0..255.
+        width: native width in pixels, upright.
+        height: native height in pixels, upright.
+        mode: Pillow's name for the file's pixels: ``L``, ``RGB``, ``P``, ``CMYK``, ``I;16``, ...
+        format: Pillow's name for the file's format, a key of ``FORMATS``.
+        oddities: keys of ``ODDITIES``.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    mode: str
+    format: str
+    oddities: tuple[str, ...]
+
+
+class Unreadable(Exception):  # noqa: N818 - it says what the file is
+    """A file that gives no image.
+
+    Attributes:
+        reason: one of few, to group by: ``truncated``, ``not an image (HTML)``, ``zero bytes``, ``a directory``, ...
+        detail: what more is known, may be empty.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class Coloured(Unreadable):
+    """A colour image where only grey ones can be used."""
+
+
+class _Quiet:
+    """Hold Pillow's warnings back while any thread is inside; what they tell is told as a reason or an oddity.
+
+    The filters of ``warnings`` belong to the whole process, so the first thread in sets them and the last one out
+    puts them back; only warnings issued by Pillow itself are affected. The same for its log, which Python prints to
+    stderr as long as nobody handles it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+        self._silence = logging.NullHandler()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+                logging.getLogger("PIL").addHandler(self._silence)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                logging.getLogger("PIL").removeHandler(self._silence)
+                self._caught.__exit__(None, None, None)
+
+
+quiet = _Quiet()
+"""``with quiet:`` around many calls of ``decode`` saves it the trouble of doing so for each."""
+
+
+class _Opened:
+    """A file opened for reading; whatever stands in the way becomes an ``Unreadable``."""
+
+    def __init__(self, path: Path | str) -> None:
+        try:
+            kind = os.stat(path).st_mode
+            if stat.S_ISDIR(kind):
+                raise Unreadable("a directory", "with an image's name")
+            if not stat.S_ISREG(kind):  # opening a named pipe would wait for ever
+                raise Unreadable("not a regular file")
+            self.file: BinaryIO = open(path, "rb")  # noqa: SIM115 - this class closes it
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                raise Unreadable("no permission to read it") from None
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+                raise Unreadable("a broken link" if os.path.islink(path) else "missing") from None
+            raise Unreadable("cannot be opened", error.strerror or str(error)) from None
+
+    def __enter__(self) -> BinaryIO:
+        return self.file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+
+def decode(
+    path: Path | str, size: tuple[int, int] | None = None, resize: Resize = "pad", channels: int | None = None
+) -> Decoded:
+    """Read one image file.
+
+    Args:
+        path: the file.
+        size: wanted (height, width) in pixels; None keeps the native size.
+        resize: what to do with another shape, see ``resize_pixels``.
+        channels: 1, 3, or None: 1 if the three channels are equal at every pixel, whatever the file's mode, else 3.
+
+    Raises:
+        Unreadable: there is no image in it; ``Coloured`` if ``channels`` is 1 and it is not grey.
+        SettingsError: this process has told Pillow to accept truncated files.
+    """
+    refuse_lenient()
+    with quiet, _Opened(path) as file:
+        try:
+            return _read(file, os.path.splitext(path)[1].lower(), size, resize, channels)
+        except Unreadable:
+            raise
+        except UnidentifiedImageError:
+            raise Unreadable(*sniff(file)) from None
+        except Exception as error:  # decoders raise whatever damaged bytes make them stumble over
+            raise _reason(error, file) from None
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Read the native (height, width) in pixels, upright, from the header alone.
+
+    Raises:
+        Unreadable: the header gives none; a damaged body is not noticed.
+    """
+    with quiet, _Opened(path) as file:
+        try:
+            image = Image.open(file, formats=_READERS)
+            turned = (_orientation(image) or 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+        except UnidentifiedImageError:
+            raise Unreadable(*sniff(file)) from None
+        except Exception as error:
+            raise _reason(error, file) from None
+
+
+def refuse_lenient() -> None:
+    """Refuse to work while the program has switched Pillow to filling truncated files with grey.
+
+    Raises:
+        SettingsError: ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is on.
+    """
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise SettingsError(
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is True in this program: truncated files would be filled up silently.",
+            "Set it to False; truncated files are then left out and named.",
+        )
+
+
+def _read(
+    file: BinaryIO, extension: str, size: tuple[int, int] | None, resize: Resize, channels: int | None
+) -> Decoded:
+    image = Image.open(file, formats=_READERS)
+    width, height = image.size
+    if width * height > LIMIT:
+        raise Unreadable("decompression bomb", f"{width}x{height} pixels")
+    mode, format_ = image.mode, image.format or ""
+    odd: list[str] = []
+    if getattr(image, "is_animated", False):
+        odd.append("animated" if format_ in ("GIF", "PNG", "WEBP", "AVIF") else "several pictures")
+    if any(";16" in str(tile.args) for tile in image.tile) and mode not in ("I", "I;16", "I;16B", "I;16L", "F"):
+        odd.append("16-bit")  # colour or with alpha: Pillow itself takes the upper byte of each sample
+    turn = _orientation(image)
+    if size is not None and format_ in ("JPEG", "MPO"):
+        _draft(image, size, resize, turn)
+    with _one_heavy if image.width * image.height > _HEAVY else nullcontext():
+        image.load()
+        later = _orientation(image)  # PNG may tell it only now; TIFF is turned by Pillow, and then says 1
+        if turn is None or later is None:
+            odd.append("damaged EXIF")
+        elif turn != 1 or later != 1:
+            odd.append("EXIF-rotated")
+        flat = _flat(image, odd)
+        if later in _TURNS:
+            flat = flat.transpose(_TURNS[later])
+        array = fit([flat], size or (flat.height, flat.width), resize)
+    if max(turn or 1, later or 1) >= 5:
+        width, height = height, width
+    if extension in EXTENSIONS and extension not in FORMATS.get(format_, ()):
+        odd.append("wrong extension")
+    if max(width, height) > 10 * min(width, height):
+        odd.append("extreme aspect")
+    if min(width, height) < 4:
+        odd.append("tiny")
+    if width * height > LARGE:
+        odd.append("very large")
+    return Decoded(_channels(array, channels), width, height, mode, format_, tuple(odd))
+
+
+def _draft(image: Image.Image, size: tuple[int, int], resize: Resize, turn: int | None) -> None:
+    """Tell the JPEG decoder to decode at 1/2, 1/4 or 1/8, where that still leaves ``GAP`` times the wanted size."""
+    sideways = (turn or 1) >= 5
+    height, width = scaled(image.size if sideways else image.size[::-1], size, resize)
+    wanted = (height, width) if sideways else (width, height)
+    cast(Any, image).draft(None, tuple(max(1, int(side * GAP)) for side in wanted))
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Give the EXIF orientation 1..8 (1 if there is none), or None if the tags cannot be read."""
+    if image.format == "PNG" and "exif" not in image.info and cast(Any, image).tile:
+        return 1  # Pillow would decode the whole image to look behind the pixels, and swallow what is wrong with it
+    try:
+        turn = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return None
+    return turn if turn in _TURNS else 1
+
+
+def _flat(image: Image.Image, odd: list[str]) -> Image.Image:
+    """Give the image as ``L`` or ``RGB``; what had to be done for that is added to ``odd``."""
+    mode = image.mode
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        return _deep(image, odd)
+    if mode == "1":
+        odd.append("1-bit")
+    if image.has_transparency_data:
+        grey = mode in ("1", "L", "LA", "La")
+        image = image.convert("LA" if grey else "RGBA")
+        if cast(tuple[int, int], image.getchannel("A").getextrema())[0] < 255:
+            odd.append("palette with transparency" if mode in ("P", "PA") else "transparent")
+            white = Image.new(image.mode, image.size, "white")
+            if grey:  # alpha_composite takes colour only
+                white.paste(image.getchannel("L"), mask=image.getchannel("A"))
+                image = white
+            else:
+                image = Image.alpha_composite(white, image)
+        return image.convert("L" if grey else "RGB")
+    if mode == "CMYK":
+        odd.append("CMYK")
+    if mode in ("P", "PA"):
+        odd.append("palette")
+    return image.convert("L" if mode in ("1", "L") else "RGB")
+
+
+def _deep(image: Image.Image, odd: list[str]) -> Image.Image:
+    """Scale samples of more than 8 bits to 0..255 by a rule that needs no other file.
+
+    Full range is the smallest of 255, 4095 and 65535 (for floats also 1) that holds the largest value. Twelve-bit
+    cameras and X-ray devices store 0..4095 in 16 bits: divided by 65535 only 16 nearly black levels would be left.
+    """
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise Unreadable("NaN or infinite pixels")
+    real = values.dtype.kind == "f"
+    low, high = float(values.min()), float(values.max())
+    ranges = {1.0: "float", 255.0: "float", 4095.0: "float", 65535.0: "float"} if real else {}
+    ranges = ranges or {255.0: "8-bit in 16", 4095.0: "12-bit in 16", 65535.0: "16-bit"}
+    full = next((full for full in ranges if high <= full), None)
+    if low < 0 or full is None:
+        odd.append("stretched")
+        scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+    else:
+        odd.append(ranges[full])
+        scaled = values.astype(np.float64) * (255.0 / full)
+    result = np.rint(scaled).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        odd.append("transparent")
+        result[values == transparent] = 255
+    return Image.fromarray(result)
+
+
+def _channels(array: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
+    """Give H,W,C with the wanted number of channels; None chooses by content."""
+    if channels == 3:
+        return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+    if array.shape[2] == 1:
+        return array
+    if np.array_equal(array[..., 0], array[..., 1]) and np.array_equal(array[..., 0], array[..., 2]):
+        return array[..., :1]
+    if channels == 1:
+        raise Coloured("colour image", "only grey ones can be used here")
+    return array
+
+
+def _reason(error: Exception, file: BinaryIO) -> Unreadable:
+    """Turn what a decoder stumbled over into a reason in plain words."""
+    words = str(error) or type(error).__name__
+    if isinstance(error, Image.DecompressionBombError) or "Decompressed data too large" in words:
+        return Unreadable("decompression bomb", words.split(", could be")[0].rstrip("."))
+    if isinstance(error, MemoryError):
+        return Unreadable("too large for the memory")
+    if isinstance(error, OSError) and error.errno is not None:
+        return Unreadable("cannot be read", error.strerror or words)
+    cut = isinstance(error, EOFError) or "truncated" in words.lower() or cut_off(file)
+    return Unreadable("truncated" if cut else "damaged", words)
