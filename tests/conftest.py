@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parent.parent
-
 # The same examples on every run, so that a red test is the change's fault; HYPOTHESIS_PROFILE=explore looks further.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
@@ -29,7 +27,7 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
         os.environ.pop(name, None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw_folder() -> Callable[..., Path]:
     """Give a function that draws a folder of class folders: discs, bars and grids, which are easy to tell apart."""
     return draw

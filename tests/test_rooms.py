@@ -26,7 +26,7 @@ LAYERS = (
     ("training",),
     ("diagnosis", "seeing", "ensemble", "tune"),
     ("reports", "serving"),
-    ("plan", "prepared", "recipe", "trained", "estimator"),
+    ("plan", "prepared", "recipe", "trained", "estimator", "doctor"),
     ("cli",),
     ("__main__",),
 )
