@@ -1,0 +1,313 @@
+"""Logits and labels -> how good the network is, with intervals, and which images it gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.diagnosis import calibration, intervals
+from sightline.diagnosis.calibration import Calibration, fit_temperature
+from sightline.diagnosis.intervals import Figure
+from sightline.errors import SourceError
+
+__all__ = [
+    "Calibration",
+    "ClassScore",
+    "Evaluation",
+    "Figure",
+    "Mistake",
+    "ConfusedPair",
+    "evaluate",
+    "fit_temperature",
+]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is recognised.
+
+    Attributes:
+        name: the class.
+        support: images of it.
+        precision: share of right ones among the images called so, or None if none was.
+        recall: share of its images that was found, or None if it has none.
+        f1: harmonic mean of the two, or None if the class occurs neither among labels nor among predictions.
+    """
+
+    name: str
+    support: int
+    precision: Figure | None
+    recall: Figure | None
+    f1: Figure | None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ClassScore:
+        """Read what ``Evaluation.as_dict`` wrote for one class."""
+        scores = {k: None if values[k] is None else Figure.from_dict(values[k]) for k in ("precision", "recall", "f1")}
+        return cls(values["name"], values["support"], **scores)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image that was called by a wrong name.
+
+    Attributes:
+        row: its position among the evaluated images.
+        name: what the image is called: a path, or ``"row 12"``.
+        true: class it is labelled as.
+        predicted: class it was taken for.
+        confidence: probability given to ``predicted``, 0..1.
+        loss: negative log of the probability given to ``true``, nats.
+    """
+
+    row: int
+    name: str
+    true: str
+    predicted: str
+    confidence: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """A pair of classes where one is taken for the other.
+
+    Attributes:
+        true: class of the images.
+        predicted: class they were taken for.
+        count: how many.
+        share: count divided by all images of ``true``, 0..1.
+    """
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The scores of a network on N labelled images; each ``Figure`` with its 95 % interval.
+
+    Attributes:
+        part: which images: ``"test"``, ``"valid"``, or a name given by the caller.
+        classes: K class names.
+        count: N.
+        accuracy: share of images whose most probable class is the true one, 0..1.
+        top1_error: 1 - accuracy.
+        top5_error: share of images whose true class is not among the five most probable; None if K <= 5.
+        balanced_accuracy: mean of the recalls of the classes that have images.
+        macro_f1: mean of the F1 scores of the classes that occur among labels or predictions.
+        loss: mean negative log-likelihood, nats per image.
+        brier: mean squared distance between probabilities and truth, 0..2 (Brier 1950).
+        ece: expected calibration error over 15 equal-width bins of confidence, 0..1.
+        per_class: K of them, in class order.
+        confusion: int64 (K, K): images of class i (row) that were taken for class j (column).
+        calibration: the reliability diagram, and what a temperature changes.
+        worst: the most costly mistakes, worst first.
+        confused: the most frequent confusions, most frequent first.
+    """
+
+    part: str
+    classes: tuple[str, ...]
+    count: int
+    accuracy: Figure
+    top1_error: Figure
+    top5_error: Figure | None
+    balanced_accuracy: Figure
+    macro_f1: Figure
+    loss: Figure
+    brier: Figure
+    ece: Figure
+    per_class: tuple[ClassScore, ...]
+    confusion: NDArray[np.int64]
+    calibration: Calibration
+    worst: tuple[Mistake, ...]
+    confused: tuple[ConfusedPair, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain JSON values: the layout of ``evaluation.json`` and of ``evaluate --json``."""
+        values = {name: _plain(value) for name, value in vars(self).items()}
+        return {**values, "classes": list(self.classes), "confusion": self.confusion.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Evaluation:
+        """Read what ``as_dict`` gave."""
+        read: dict[str, Any] = dict(values)
+        for name in _FIGURES:
+            read[name] = None if values[name] is None else Figure.from_dict(values[name])
+        read["classes"] = tuple(values["classes"])
+        read["per_class"] = tuple(ClassScore.from_dict(each) for each in values["per_class"])
+        read["confusion"] = np.array(values["confusion"], dtype=np.int64)
+        read["calibration"] = Calibration.from_dict(values["calibration"])
+        read["worst"] = tuple(Mistake(**each) for each in values["worst"])
+        read["confused"] = tuple(ConfusedPair(**each) for each in values["confused"])
+        return cls(**read)
+
+
+_FIGURES = ("accuracy", "top1_error", "top5_error", "balanced_accuracy", "macro_f1", "loss", "brier", "ece")
+
+
+def evaluate(
+    logits: NDArray[Any],
+    labels: NDArray[Any],
+    classes: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    part: str = "test",
+    temperature: float | None = None,
+    worst: int = 24,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a network's outputs for N labelled images.
+
+    Args:
+        logits: float (N, K), raw outputs; any float type. Read in slices, so a memory map is fine.
+        labels: int (N,), 0..K-1. Classes without images are allowed.
+        classes: K names.
+        names: N names of images for the list of mistakes; None calls them ``"row 12"``.
+        part: which images these are, for the report.
+        temperature: from ``fit_temperature`` on validation images; the calibration after it is reported too.
+        worst: how many mistakes, and how many confused pairs, to list at most.
+        seed: of the resampling behind the intervals of balanced accuracy, macro-F1 and ECE.
+
+    Raises:
+        SourceError: no images, or labels, names or classes that do not fit the logits.
+        ModelError: logits of a wrong shape, NaN or infinite.
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    calibration.check(logits, labels)
+    n, k = logits.shape
+    if len(classes) != k:
+        raise SourceError(
+            f"there are {len(classes)} class names but the network has {k} outputs.",
+            "Evaluate on the classes the network was trained on.",
+        )
+    if names is not None and len(names) != n:
+        raise SourceError(f"there are {len(names)} image names for {n} images.", "Give one name per image.")
+
+    predicted, confidence = calibration.confidences(logits)
+    brier, rank = _brier_and_rank(logits, labels)
+    losses = calibration.losses(logits, labels)
+    right = predicted == labels
+    confusion = np.bincount(labels.astype(np.int64) * k + predicted, minlength=k * k).reshape(k, k)
+    labelled, called, found = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion)
+    draws = [(_balanced(*drawn), _macro_f1(*drawn)) for drawn in intervals.resample(confusion, seed)]
+    ece, expected, bins = calibration.reliability(confidence, right, seed)
+    after: dict[str, Figure] = {}
+    if temperature is not None:
+        after = {
+            "ece": calibration.reliability(calibration.confidences(logits, temperature)[1], right, seed)[0],
+            "loss": intervals.mean(calibration.losses(logits, labels, temperature)),
+        }
+    accuracy = intervals.share(float(right.mean()), n)
+    return Evaluation(
+        part=part,
+        classes=tuple(classes),
+        count=n,
+        accuracy=accuracy,
+        top1_error=intervals.share(1 - float(right.mean()), n),
+        top5_error=intervals.share(float((rank >= 5).mean()), n) if k > 5 else None,
+        balanced_accuracy=intervals.averaged_share(
+            float(_balanced(found, labelled, called)), np.concatenate([d[0] for d in draws]), labelled
+        ),
+        macro_f1=intervals.averaged_share(
+            float(_macro_f1(found, labelled, called)), np.concatenate([d[1] for d in draws]), labelled
+        ),
+        loss=intervals.mean(losses),
+        brier=intervals.mean(brier, most=2.0),
+        ece=ece,
+        per_class=tuple(_class_score(str(classes[c]), found[c], labelled[c], called[c]) for c in range(k)),
+        confusion=confusion,
+        calibration=Calibration(bins, expected, temperature, **after),
+        worst=_worst(labels, predicted, confidence, losses, classes, names, worst),
+        confused=_confused(confusion, classes, worst),
+    )
+
+
+def _brier_and_rank(logits: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Give, per image: the Brier score, and how many classes beat the true one.
+
+    Equal logits are ranked by class number, as ``argmax`` does, so that rank 0 is exactly "predicted right".
+    """
+    brier, rank = np.empty(len(logits)), np.empty(len(logits), dtype=np.int64)
+    for part in calibration.chunks(logits):
+        scores, true = logits[part], labels[part, None]
+        own = np.take_along_axis(scores, true, axis=1)
+        earlier = np.arange(logits.shape[1])[None, :] < true
+        rank[part] = ((scores > own) | ((scores == own) & earlier)).sum(axis=1)
+        chances = np.exp(calibration.log_softmax(scores))
+        brier[part] = np.square(chances).sum(axis=1) - 2 * np.take_along_axis(chances, true, axis=1)[:, 0] + 1
+    return np.maximum(brier, 0.0), rank
+
+
+def _balanced(right: NDArray[Any], labelled: NDArray[Any], called: NDArray[Any]) -> NDArray[np.float64]:
+    """Average right / labelled over the last axis, over the classes that have images."""
+    present = labelled > 0
+    recall = np.where(present, right / np.maximum(labelled, 1), 0.0)
+    return np.asarray(recall.sum(axis=-1) / present.sum(axis=-1))
+
+
+def _macro_f1(right: NDArray[Any], labelled: NDArray[Any], called: NDArray[Any]) -> NDArray[np.float64]:
+    """Average 2 right / (labelled + called) over the last axis, over the classes that occur."""
+    either = labelled + called
+    score = np.where(either > 0, 2 * right / np.maximum(either, 1), 0.0)
+    return np.asarray(score.sum(axis=-1) / (either > 0).sum(axis=-1))
+
+
+def _class_score(name: str, right: int, labelled: int, called: int) -> ClassScore:
+    return ClassScore(
+        name,
+        int(labelled),
+        precision=intervals.share(right / called, called) if called else None,
+        recall=intervals.share(right / labelled, labelled) if labelled else None,
+        f1=intervals.f1(right, labelled, called) if labelled + called else None,
+    )
+
+
+def _worst(
+    labels: NDArray[Any],
+    predicted: NDArray[np.int64],
+    confidence: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    classes: Sequence[str],
+    names: Sequence[str] | None,
+    limit: int,
+) -> tuple[Mistake, ...]:
+    wrong = np.flatnonzero(predicted != labels)
+    rows = wrong[np.argsort(-losses[wrong], kind="stable")][:limit]
+    return tuple(
+        Mistake(
+            row=int(row),
+            name=f"row {row}" if names is None else str(names[row]),
+            true=str(classes[labels[row]]),
+            predicted=str(classes[predicted[row]]),
+            confidence=float(confidence[row]),
+            loss=float(losses[row]),
+        )
+        for row in rows
+    )
+
+
+def _confused(confusion: NDArray[np.int64], classes: Sequence[str], limit: int) -> tuple[ConfusedPair, ...]:
+    wrong = confusion - np.diag(np.diagonal(confusion))
+    shares = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    cells = np.flatnonzero(wrong)
+    cells = cells[np.lexsort((-shares.ravel()[cells], -wrong.ravel()[cells]))][:limit]
+    pairs = (divmod(int(cell), len(classes)) for cell in cells)
+    return tuple(
+        ConfusedPair(str(classes[i]), str(classes[j]), int(wrong[i, j]), float(shares[i, j])) for i, j in pairs
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn dataclasses and tuples of them into JSON values."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
