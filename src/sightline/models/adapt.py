@@ -1,0 +1,69 @@
+"""Layers made for large images + a small image -> layers it can pass through, and sentences on what changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sightline.models.plan import Conv, Group, Layer, MisfitError, Pool, Residual, Shape, Subsample, chain, each
+from sightline.models.style import Filled, Parts
+
+
+def fit(parts: Parts, shape: Shape, style: Filled) -> tuple[Parts, tuple[str, ...]]:
+    """Fit a row of layers to a small input: the earliest strides are dropped until the last map is large enough.
+
+    The early strides go first because a small image has no detail to spare, while the late layers want their wide
+    view. A pool without its stride is left out; a convolution keeps its kernel.
+
+    Args:
+        parts: the named layers up to, and not including, the head.
+        shape: the input, ``(channels, *positions)``.
+        style: ``style.adapt`` False leaves everything as it is.
+
+    Returns:
+        The layers, and a sentence for every change.
+    """
+    notes: list[str] = []
+    kept = list(parts)
+    while style.style.adapt and _lowest(tuple(kept), shape) < style.smallest_map:
+        place = next((i for i, (_, layer) in enumerate(kept) if strided(layer)), None)
+        if place is None:
+            break
+        name, layer = kept[place]
+        plain = unstrided(layer)
+        if plain is None:
+            del kept[place]
+            notes.append(f"the pool '{name}' is left out")
+        else:
+            kept[place] = (name, plain)
+            notes.append(f"'{name}' has stride 1")
+    return tuple(kept), tuple(notes)
+
+
+def _lowest(parts: Parts, shape: Shape) -> int:
+    """Give the smallest side of the last map; 0 when the layers do not even fit."""
+    try:
+        return min(chain(*parts).out(shape)[1:])
+    except MisfitError:
+        return 0
+
+
+def strided(layer: Layer) -> bool:
+    """Tell whether a convolution or pool, or anything inside this layer, moves by more than one position."""
+    if isinstance(layer, Conv | Pool):
+        return max(each(layer.stride, 1)) > 1
+    inside = [child for _, child in layer.parts] if isinstance(layer, Group) else []
+    return any(map(strided, inside))
+
+
+def unstrided(layer: Layer) -> Layer | None:
+    """Give the same layer with all strides 1; None for a pool, which is nothing without its stride."""
+    if isinstance(layer, Pool):
+        return None if strided(layer) else layer
+    if isinstance(layer, Conv | Subsample):
+        return replace(layer, stride=1)
+    if isinstance(layer, Residual) and layer.shortcut:
+        layer = replace(layer, shortcut=unstrided(layer.shortcut))
+    if isinstance(layer, Group):
+        inside = ((name, unstrided(child)) for name, child in layer.parts)
+        return replace(layer, parts=tuple((name, child) for name, child in inside if child))
+    return layer

@@ -1,0 +1,177 @@
+"""A name -> a network: one literal table of every network there is, and ``build``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sightline.errors import ModelError, did_you_mean
+from sightline.models import arithmetic, convnet, mlp, resnet, style
+from sightline.models.plan import Plan, Shape, by
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CNN = frozenset({"norm", "activation", "pooling", "dropout", "se", "width", "depth", "stride", "padding", "adapt"})
+RESIDUAL = CNN | {"stochastic_depth"}
+MLP = frozenset({"norm", "activation", "dropout", "width"})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the zoo.
+
+    Attributes:
+        builder: makes the plan from (name, shape, classes, style) and the network's own keyword options.
+        paper: who published it, and where.
+        year: of that paper.
+        idea: what was new, in one line.
+        native: the input of the paper, ``(channels, *positions)``.
+        classes: the paper's number of classes.
+        dims: numbers of axes it takes: 1 signals, 2 images, 3 volumes.
+        shared: the options of ``sightline.models.style.Style`` that mean something for it.
+    """
+
+    builder: Callable[..., Plan]
+    paper: str
+    year: int
+    idea: str
+    native: Shape = (3, 224, 224)
+    classes: int = 1000
+    dims: tuple[int, ...] = (1, 2, 3)
+    shared: frozenset[str] = CNN
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Give the network's own options with their defaults."""
+        signature = inspect.signature(self.builder)
+        return {name: p.default for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """List every option it takes."""
+        return (*self.own, *(name for name in style.names() if name in self.shared))
+
+
+HE = "He et al., Deep Residual Learning for Image Recognition"
+ZOO: dict[str, Entry] = {
+    "logistic": Entry(
+        mlp.logistic,
+        "Cox, The Regression Analysis of Binary Sequences",
+        1958,
+        "one weight from every pixel to every class",
+        (1, 28, 28),
+        10,
+        shared=frozenset({"dropout"}),
+    ),
+    "mlp": Entry(
+        mlp.mlp,
+        "Rumelhart et al., Learning representations by back-propagating errors",
+        1986,
+        "layers of units between the pixels and the classes, learnt by back-propagation",
+        (1, 28, 28),
+        10,
+        shared=MLP,
+    ),
+    "cnn": Entry(
+        convnet.cnn,
+        "the lecture's CNNblocks",
+        2023,
+        "blocks of two 3x3 convolutions, a pool after every other block",
+        (1, 28, 28),
+        10,
+    ),
+    "resnet18": Entry(resnet.resnet, HE, 2015, "shortcuts around every two convolutions", shared=RESIDUAL),
+}
+
+
+def entry(name: str) -> Entry:
+    """Look a network up.
+
+    Raises:
+        ModelError: there is none of that name; the message suggests the nearest.
+    """
+    if name not in ZOO:
+        raise ModelError(f"there is no network '{name}'.{did_you_mean(name, ZOO)}", f"Choose one of: {', '.join(ZOO)}.")
+    return ZOO[name]
+
+
+def plan(name: str, *, in_channels: int, num_classes: int, image_size: int | tuple[int, ...], **options: Any) -> Plan:
+    """Plan a network without building it: its layers as data, from which all its numbers follow. Imports no torch.
+
+    The arguments are ``build``'s.
+    """
+    found = entry(name)
+    for option in options:
+        if option not in found.options:
+            raise ModelError(
+                f"'{name}' has no option '{option}'.{did_you_mean(option, found.options)}",
+                f"Its options are: {', '.join(found.options)}.",
+            )
+    shape = _shape(name, found, in_channels, image_size)
+    if not isinstance(num_classes, int) or num_classes < 1:
+        raise ModelError(f"num_classes is {num_classes!r}.", "Give the number of classes, a whole number from 1.")
+    shared = style.Style(**{option: value for option, value in options.items() if option not in found.own})
+    own = {option: value for option, value in options.items() if option in found.own}
+    return found.builder(name, shape, num_classes, shared, **own)
+
+
+def build(
+    name: str, *, in_channels: int, num_classes: int, image_size: int | tuple[int, ...], **options: Any
+) -> nn.Module:
+    """Build a network by name.
+
+    Args:
+        name: a name of ``ZOO``; ``sightline models`` lists them.
+        in_channels: channels of the input.
+        num_classes: length of the logits.
+        image_size: positions of the input: a side, (height, width), (length,) or (depth, height, width).
+        options: the network's own options and the shared ones of ``sightline.models.style.Style``, such as
+            ``norm="group"``, ``dropout=0.2``, ``se=16``, ``width=0.5``.
+
+    Returns:
+        A module that maps (B, in_channels, *image_size) float to logits (B, num_classes), with ``stages()`` (ordered:
+        stage name -> module), ``adaptations`` (sentences on where it departs from its paper) and ``plan``.
+
+    Raises:
+        ModelError: the name or an option is unknown, a value is out of range, or the image is too small; the message
+            then goes through the layers one by one.
+    """
+    from sightline.models.network import Network
+
+    return Network(plan(name, in_channels=in_channels, num_classes=num_classes, image_size=image_size, **options))
+
+
+def _shape(name: str, found: Entry, channels: int, size: int | tuple[int, ...]) -> Shape:
+    """Give ``(channels, *positions)``, or refuse."""
+    sizes = (size, size) if isinstance(size, int) else tuple(size)
+    if not all(isinstance(n, int) and n >= 1 for n in (channels, *sizes)):
+        raise ModelError(
+            f"an input of {channels!r} channels and {size!r} positions cannot be.",
+            "Give whole numbers from 1: in_channels=3, image_size=32 or (height, width).",
+        )
+    if len(sizes) not in found.dims:
+        kinds = {1: "signals (length,)", 2: "images (height, width)", 3: "volumes (depth, height, width)"}
+        raise ModelError(
+            f"'{name}' does not take inputs of {len(sizes)} axes ({by(sizes)}).",
+            f"It takes {', '.join(kinds[n] for n in found.dims)}.",
+        )
+    return (channels, *sizes)
+
+
+def native(name: str) -> Plan:
+    """Plan a network of the zoo at the input and with the classes of its paper."""
+    found = entry(name)
+    return plan(name, in_channels=found.native[0], num_classes=found.classes, image_size=found.native[1:])
+
+
+def parameters(name: str) -> int:
+    """Count what a network learns, at the input and with the classes of its paper. Imports no torch."""
+    return arithmetic.parameters(arithmetic.table(native(name)))
+
+
+def multiply_adds(name: str) -> int:
+    """Count the multiplications of one prediction, at the input of its paper. Imports no torch."""
+    return arithmetic.multiply_adds(arithmetic.table(native(name)))
