@@ -49,14 +49,12 @@ class Calibration:
     Attributes:
         bins: the reliability diagram, ``BINS`` of them.
         expected: the ECE that a perfectly calibrated network would show on as many images, by chance alone.
-        temperature: fitted on validation images; logits are divided by it. None if none was fitted.
-        ece: expected calibration error after dividing by the temperature, or None.
-        loss: negative log-likelihood after it, nats per image, or None.
+        ece: expected calibration error after dividing the logits by the temperature, None if none was fitted.
+        loss: negative log-likelihood after that, nats per image, or None.
     """
 
     bins: tuple[Bin, ...]
     expected: float
-    temperature: float | None = None
     ece: Figure | None = None
     loss: Figure | None = None
 
@@ -69,7 +67,7 @@ class Calibration:
         """Read what ``as_dict`` gave."""
         after = {k: None if values[k] is None else Figure.from_dict(values[k]) for k in ("ece", "loss")}
         bins = tuple(Bin(**b) for b in values["bins"])
-        return cls(bins, values["expected"], values["temperature"], **after)
+        return cls(bins, values["expected"], **after)
 
 
 def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:

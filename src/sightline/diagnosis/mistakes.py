@@ -17,10 +17,10 @@ from sightline.errors import SourceError
 __all__ = [
     "Calibration",
     "ClassScore",
+    "ConfusedPair",
     "Evaluation",
     "Figure",
     "Mistake",
-    "ConfusedPair",
     "evaluate",
     "fit_temperature",
 ]
@@ -94,7 +94,6 @@ class Evaluation:
     """The scores of a network on N labelled images; each ``Figure`` with its 95 % interval.
 
     Attributes:
-        part: which images: ``"test"``, ``"valid"``, or a name given by the caller.
         classes: K class names.
         count: N.
         accuracy: share of images whose most probable class is the true one, 0..1.
@@ -107,12 +106,12 @@ class Evaluation:
         ece: expected calibration error over 15 equal-width bins of confidence, 0..1.
         per_class: K of them, in class order.
         confusion: int64 (K, K): images of class i (row) that were taken for class j (column).
-        calibration: the reliability diagram, and what a temperature changes.
+        temperature: that the caller fitted on validation images; None if none was given.
+        calibration: the reliability diagram, and what dividing the logits by the temperature changes.
         worst: the most costly mistakes, worst first.
         confused: the most frequent confusions, most frequent first.
     """
 
-    part: str
     classes: tuple[str, ...]
     count: int
     accuracy: Figure
@@ -125,9 +124,15 @@ class Evaluation:
     ece: Figure
     per_class: tuple[ClassScore, ...]
     confusion: NDArray[np.int64]
+    temperature: float | None
     calibration: Calibration
     worst: tuple[Mistake, ...]
     confused: tuple[ConfusedPair, ...]
+
+    def headline(self) -> dict[str, Figure]:
+        """Give the figures that describe the whole, by the name to show them under."""
+        figures = {name: getattr(self, field) for field, name in HEADLINE.items()}
+        return {name: figure for name, figure in figures.items() if figure is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain JSON values: the layout of ``evaluation.json`` and of ``evaluate --json``."""
@@ -136,9 +141,9 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Evaluation:
-        """Read what ``as_dict`` gave."""
-        read: dict[str, Any] = dict(values)
-        for name in _FIGURES:
+        """Read what ``as_dict`` gave; other keys are left aside."""
+        read: dict[str, Any] = {name: values[name] for name in cls.__dataclass_fields__}
+        for name in HEADLINE:
             read[name] = None if values[name] is None else Figure.from_dict(values[name])
         read["classes"] = tuple(values["classes"])
         read["per_class"] = tuple(ClassScore.from_dict(each) for each in values["per_class"])
@@ -149,7 +154,17 @@ class Evaluation:
         return cls(**read)
 
 
-_FIGURES = ("accuracy", "top1_error", "top5_error", "balanced_accuracy", "macro_f1", "loss", "brier", "ece")
+HEADLINE = {
+    "accuracy": "accuracy",
+    "top1_error": "top-1 error",
+    "top5_error": "top-5 error",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "loss": "loss (nats)",
+    "brier": "Brier score",
+    "ece": "calibration error (ECE)",
+}
+"""Fields of ``Evaluation`` that are figures about the whole, and what they are called."""
 
 
 def evaluate(
@@ -158,7 +173,6 @@ def evaluate(
     classes: Sequence[str],
     *,
     names: Sequence[str] | None = None,
-    part: str = "test",
     temperature: float | None = None,
     worst: int = 24,
     seed: int = 0,
@@ -170,7 +184,6 @@ def evaluate(
         labels: int (N,), 0..K-1. Classes without images are allowed.
         classes: K names.
         names: N names of images for the list of mistakes; None calls them ``"row 12"``.
-        part: which images these are, for the report.
         temperature: from ``fit_temperature`` on validation images; the calibration after it is reported too.
         worst: how many mistakes, and how many confused pairs, to list at most.
         seed: of the resampling behind the intervals of balanced accuracy, macro-F1 and ECE.
@@ -206,7 +219,6 @@ def evaluate(
         }
     accuracy = intervals.share(float(right.mean()), n)
     return Evaluation(
-        part=part,
         classes=tuple(classes),
         count=n,
         accuracy=accuracy,
@@ -223,7 +235,8 @@ def evaluate(
         ece=ece,
         per_class=tuple(_class_score(str(classes[c]), found[c], labelled[c], called[c]) for c in range(k)),
         confusion=confusion,
-        calibration=Calibration(bins, expected, temperature, **after),
+        temperature=temperature,
+        calibration=Calibration(bins, expected, **after),
         worst=_worst(labels, predicted, confidence, losses, classes, names, worst),
         confused=_confused(confusion, classes, worst),
     )
