@@ -53,18 +53,18 @@ def bindings(settings: BaseModel) -> str:
     Returns:
         The text: imports, then one line for each setting.
     """
-    name = type(settings).__name__
-    lines = []
+    name = f"settings.{type(settings).__name__}"
+    imports, lines = ["from __gin__ import dynamic_registration", "from sightline import settings"], []
     for field, value in settings:
-        if field == "metrics":
+        line = f"{name}.{field} = {plain(value)!r}"
+        if field == "metrics" and value:
             references = [_reference(metric) for metric in value]
             if None in references:
-                lines.append(f"# {name}.metrics = {plain(value)!r}")
+                line = f"# {line}"
             else:
-                lines.append(f"{name}.metrics = [{', '.join(map(str, references))}]")
-        else:
-            lines.append(f"{name}.{field} = {plain(value)!r}")
-    imports = ["from __gin__ import dynamic_registration", "from sightline import metrics, settings"]
+                imports.append("from sightline import metrics")
+                line = f"{name}.{field} = [{', '.join(map(str, references))}]"
+        lines.append(line)
     return "\n".join([*imports, "", *lines]) + "\n"
 
 

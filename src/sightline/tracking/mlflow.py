@@ -40,7 +40,7 @@ class MLflow:
         if active is not None:
             self._run = active.info.run_id
             return
-        tag = str(context.folder.resolve())
+        tag = context.folder.resolve().as_posix()
         earlier = self._find(tag) if context.epochs_done else None
         begun = self._mlflow.start_run(run_id=earlier, run_name=None if earlier else context.folder.name)
         self._run = begun.info.run_id
@@ -73,9 +73,9 @@ class MLflow:
             self._mlflow.MlflowClient().set_terminated(run, status)
 
     def _find(self, tag: str) -> str | None:
-        quoted = tag.replace("'", "''")
+        quote = "'" if '"' in tag else '"'  # the language of filters has no way to escape one
         runs = self._mlflow.search_runs(
-            filter_string=f"tags.`{FOLDER_TAG}` = '{quoted}'", output_format="list", max_results=1
+            filter_string=f"tags.`{FOLDER_TAG}` = {quote}{tag}{quote}", output_format="list", max_results=1
         )
         return runs[0].info.run_id if runs else None
 

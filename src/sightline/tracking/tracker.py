@@ -209,7 +209,7 @@ def step(row: Mapping[str, float]) -> int:
 
 
 def plain(value: Any) -> Any:
-    """Turn a setting into plain values: str, bool, int, float, None, and lists and dicts of them.
+    """Turn a setting into plain values: str, bool, int, float, None, and lists, tuples and dicts of them.
 
     Classes and functions become their names, enums their values, anything else its ``str``.
     """
@@ -220,7 +220,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
-        return [plain(item) for item in value]
+        items = [plain(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
@@ -238,7 +239,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, str | bool | int | float]:
     if isinstance(value, dict):
         inner = [flat(item, f"{prefix}.{name}" if prefix else name) for name, item in value.items()]
         return {name: item for part in inner for name, item in part.items()}
-    return {prefix: ", ".join(map(str, value)) if isinstance(value, list) else value}
+    return {prefix: ", ".join(map(str, value)) if isinstance(value, list | tuple) else value}
 
 
 def _tag(key: str) -> str:
