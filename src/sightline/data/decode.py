@@ -349,18 +349,18 @@ def _deep(image: Image.Image, odd: list[str]) -> Image.Image:
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise Unreadable("NaN or infinite pixels")
-    real = values.dtype.kind == "f"
+    ranges = {255: "8-bit in 16", 4095: "12-bit in 16", 65535: "16-bit"}
+    if values.dtype.kind == "f":
+        ranges = dict.fromkeys((1, 255, 4095, 65535), "float")
     low, high = float(values.min()), float(values.max())
-    ranges = {1.0: "float", 255.0: "float", 4095.0: "float", 65535.0: "float"} if real else {}
-    ranges = ranges or {255.0: "8-bit in 16", 4095.0: "12-bit in 16", 65535.0: "16-bit"}
     full = next((full for full in ranges if high <= full), None)
     if low < 0 or full is None:
         odd.append("stretched")
-        scaled = (values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))
+        bytes_ = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
     else:
         odd.append(ranges[full])
-        scaled = values.astype(np.float64) * (255.0 / full)
-    result = np.rint(scaled).astype(np.uint8)
+        bytes_ = values.astype(np.float64) * (255 / full)
+    result = np.rint(bytes_).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         odd.append("transparent")

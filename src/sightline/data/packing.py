@@ -1,0 +1,115 @@
+"""Image files -> blocks of packed pixels and their records, decoded in threads, given in order.
+
+Threads, because Pillow gives up the interpreter lock while it decodes; but files so small that they mostly wait for
+that lock are decoded by a single one. Measured on 2 cores: photos of 0.1 megapixel 1.5 times, of 1 megapixel 2.0 times
+as fast with two threads; 32 x 32 PNG files 7,200 a second with one thread, 5,900 with two, and no more with two
+processes, which take time to start and would need a guard in the user's script.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.decode import Coloured, Decoded, Unreadable, decode, quiet
+from sightline.data.fingerprint import dhashes, digests
+from sightline.data.preprocess import Resize
+from sightline.data.records import Records
+
+BLOCK = 16 << 20
+"""Bytes of pixels that one block holds at most."""
+
+_SMALL = 4096  # bytes; files that are smaller than this on average are decoded by one thread
+_SAMPLE = 64  # files that decide whether packing starts with one channel
+
+Block = tuple[Records, NDArray[np.uint8]]
+"""The records of some consecutive files, and the pixels of those that are readable, M,H,W,C."""
+
+
+def blocks(
+    paths: NDArray[np.str_], lengths: NDArray[np.int64], size: tuple[int, int], resize: Resize, channels: int
+) -> Iterator[Block]:
+    """Decode files; two blocks per thread are in memory at a time, however many files there are.
+
+    Args:
+        paths: str (N,).
+        lengths: sizes of the files in bytes, int64 (N,).
+        size: (height, width) in pixels.
+        resize: see ``resize.py``.
+        channels: 1 or 3.
+
+    Raises:
+        Coloured: ``channels`` is 1 and a colour image turned up.
+    """
+    small = np.mean(lengths) < _SMALL
+    workers = 1 if small else min(_cores(), 16)
+    step = max(1, min(256 if small else 16, BLOCK // (size[0] * size[1] * channels)))
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    waiting: deque[Future[Block]] = deque()
+    try:
+        with quiet:
+            for start in range(0, len(paths), step):
+                waiting.append(pool.submit(_block, paths[start : start + step], size, resize, channels))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def all_grey(paths: NDArray[np.str_], size: tuple[int, int]) -> bool:
+    """Say whether a sample of the files shows no colour; it pays to start with one channel then."""
+    for row in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), _SAMPLE)).astype(int)):
+        try:
+            decode(paths[row], size, "squash", 1)
+        except Coloured:
+            return False
+        except Unreadable:
+            continue
+    return True
+
+
+def _cores() -> int:
+    """Count the processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _block(paths: NDArray[np.str_], size: tuple[int, int], resize: Resize, channels: int) -> Block:
+    """Decode some files; bad ones leave a reason and no pixels."""
+    decoded: list[Decoded | None] = []
+    error: list[str | None] = []
+    for path in paths:
+        try:
+            decoded.append(decode(path, size, resize, channels))
+            error.append(None)
+        except Coloured:
+            raise
+        except Unreadable as fault:
+            decoded.append(None)
+            error.append(str(fault))
+    good = np.array([one is not None for one in decoded], bool)
+    pixels = np.empty((int(good.sum()), *size, channels), np.uint8)
+    for row, image in enumerate(one for one in decoded if one is not None):
+        pixels[row] = image.pixels
+    width = np.array([one.width if one else 0 for one in decoded], np.int32)
+    height = np.array([one.height if one else 0 for one in decoded], np.int32)
+    digest, dhash = np.zeros((2, len(paths)), np.uint64)
+    digest[good] = digests(pixels, width[good], height[good])
+    dhash[good] = dhashes(pixels)
+    records = Records(
+        width=width,
+        height=height,
+        mode=np.array([one.mode if one else "" for one in decoded], np.str_),
+        format=np.array([one.format if one else "" for one in decoded], np.str_),
+        oddities=[one.oddities if one else () for one in decoded],
+        error=error,
+        digest=digest,
+        dhash=dhash,
+    )
+    return records, pixels
