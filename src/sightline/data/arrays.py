@@ -65,21 +65,11 @@ def read_npz(path: Path) -> Images:
         SourceError: the file is damaged, holds objects, lacks a pair, or its arrays cannot be used.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not isinstance(content, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:  # numpy leaves a damaged file open when it opens it itself
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
                 raise SourceError(f"'{path}' holds one array, not images with labels.", _NPZ_HINT)
-            arrays: dict[str, NDArray[Any]] = {}
-            for key in content.files:
-                try:
-                    arrays[key] = content[key]
-                except ValueError as error:
-                    if "pickle" not in str(error):
-                        raise
-                    raise SourceError(
-                        f"array '{key}' in '{path}' is an object array: it holds pickled Python objects.",
-                        "Sightline never reads pickles. Save numbers or strings: numpy.stack(...) for pixels of one "
-                        "size, labels.astype(str) for names.",
-                    ) from None
+            arrays = {key: _plain_array(content, key, path) for key in content.files}
     except SourceError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -88,6 +78,19 @@ def read_npz(path: Path) -> Images:
 
 
 _NPZ_HINT = "Save pairs: numpy.savez(file, x=..., y=...) or x_train, y_train, x_test, y_test."
+
+
+def _plain_array(content: Mapping[str, NDArray[Any]], key: str, path: Path) -> NDArray[Any]:
+    try:
+        return content[key]
+    except ValueError as error:
+        if "pickle" not in str(error):
+            raise
+        raise SourceError(
+            f"array '{key}' in '{path}' is an object array: it holds pickled Python objects.",
+            "Sightline never reads pickles. Save numbers or strings: numpy.stack(...) for pixels of one size, "
+            "labels.astype(str) for names.",
+        ) from None
 
 
 def _pairs(arrays: Mapping[str, NDArray[Any]], path: Path) -> tuple[list[Part], list[str]]:
@@ -187,7 +190,7 @@ def assemble(
                 f"{part.what} has {len(part.pixels):,} rows and its labels have {len(part.names):,}.",
                 "Give exactly one label for each row.",
             )
-        kind, array, reading = _read_shape(part.pixels, part.what)
+        kind, array, reading = read_shape(part.pixels, part.what)
         arrays.append(_read_numbers(array, kind, part.what))
         kinds.append(kind)
         readings.append(reading)
@@ -214,7 +217,7 @@ def assemble(
     )
 
 
-def _read_shape(array: NDArray[Any], what: str) -> tuple[Kind, NDArray[Any], str]:
+def read_shape(array: NDArray[Any], what: str) -> tuple[Kind, NDArray[Any], str]:
     """Decide what a shape means; give the array as images N,H,W,C, signals N,C,L or volumes N,C,D,H,W."""
     shape = array.shape
     if 0 in shape or len(shape) < 2:

@@ -165,9 +165,10 @@ def _open(data: Any, told: list[str]) -> _Opened:
         samples = (data[row] for row in range(len(data)))
     else:
         samples = iter(data)
-    while not hasattr(data, "classes") and hasattr(data, "dataset"):  # a Subset knows its classes by its parent
-        data = data.dataset
-    classes = getattr(data, "classes", None)
+    knowing = data
+    while not hasattr(knowing, "classes") and hasattr(knowing, "dataset"):  # a Subset knows them by its parent
+        knowing = knowing.dataset
+    classes = getattr(knowing, "classes", None)
     known = isinstance(classes, (list, tuple)) and all(isinstance(item, str) for item in classes)
     return _Opened(name, kind, tuple(classes) if known and classes is not None else None, samples)
 

@@ -111,6 +111,8 @@ def refuse_untrainable(images: Images) -> None:
 
 
 def _read_named(name: str, data_dir: Path | None, download: bool, progress: Progress | None) -> Images:
+    if not name.strip():
+        raise SourceError("the source is an empty text.", "Give a path or a known name; '.' is the working folder.")
     path = Path(name).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
