@@ -173,8 +173,8 @@ def augment(
         x = _recoloured(x.to(torch.float32), spec, draw)
     if spec.noise:
         x = x.to(torch.float32)
-        pixels = (len(x), *x.shape[2:], x.shape[1])
-        noise = normals(seed, epoch, rows, x[0].numel(), purpose="noise", device=x.device).view(pixels).movedim(-1, 1)
+        noise = normals(seed, epoch, rows, x[0].numel(), purpose="noise", device=x.device)
+        noise = noise.view(len(x), *x.shape[2:], -1).movedim(-1, 1) if x.ndim == 4 else noise.view(x.shape)
         spread = _per_sample((x - _per_sample(x, torch.mean)).square_(), torch.mean).sqrt_()
         x = noise.mul_(spec.noise * spread).add_(x)
     if bounded and x.dtype != torch.uint8:
