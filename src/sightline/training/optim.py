@@ -1,0 +1,194 @@
+"""An optimizer's name and a model -> the optimizer, with norms and biases left out of weight decay."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+from torch.optim import Optimizer
+
+from sightline.errors import ModelError, RunError, SettingsError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An optimizer as data: its class, a line on it, and the options we set where torch would not."""
+
+    builder: type[Optimizer]
+    description: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+OPTIMIZERS: dict[str, Entry] = {
+    "sgd": Entry(torch.optim.SGD, "stochastic gradient descent with Nesterov momentum", {"nesterov": True}),
+    "adam": Entry(torch.optim.Adam, "a step size for each weight from its gradients' moments (Kingma & Ba 2015)"),
+    "adamw": Entry(torch.optim.AdamW, "Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019)"),
+}
+"""Name -> optimizer; every other class of ``torch.optim`` is found by its name, in any case of letters."""
+
+CLOSURE = ("LBFGS",)
+"""Optimizers that evaluate the loss themselves, several times a step: no training loop over batches can drive them."""
+
+
+def known() -> dict[str, type[Optimizer]]:
+    """Give every optimizer that a name can mean, by lower-case name."""
+    found = {
+        name.lower(): value
+        for name, value in sorted(vars(torch.optim).items())
+        if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer and name not in CLOSURE
+    }
+    return {**found, **{name: entry.builder for name, entry in OPTIMIZERS.items()}}
+
+
+def build(
+    name: str,
+    model: nn.Module,
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    options: Mapping[str, Any] | None = None,
+) -> Optimizer:
+    """Build an optimizer over the model's trained parameters.
+
+    Args:
+        name: ``sgd``, ``adam``, ``adamw``, or any class of ``torch.optim``, in any case of letters.
+        model: its parameters are held, so build it before the training and keep the model.
+        lr: (peak) learning rate.
+        weight_decay: for weights; parameters with one axis or none (norms, biases) get 0.
+        momentum: for optimizers that have it; SGD without momentum is not Nesterov's.
+        options: more options of that optimizer, by torch's names; they win.
+
+    Raises:
+        SettingsError: the name or an option is unknown, or a value is out of the optimizer's range.
+        ModelError: the model has no parameter to train.
+    """
+    classes = known()
+    if name.lower() not in classes:
+        raise SettingsError(
+            f"unknown optimizer '{name}'.{did_you_mean(name.lower(), classes)}",
+            f"The optimizers are: {', '.join(classes)}.",
+        )
+    builder = classes[name.lower()]
+    takes = inspect.signature(builder).parameters
+    values: dict[str, Any] = {"lr": lr}
+    if "weight_decay" in takes:
+        values["weight_decay"] = weight_decay
+    elif weight_decay:
+        raise SettingsError(f"optimizer '{name}' has no weight decay.", "Set weight_decay=0, or use adamw or sgd.")
+    if "momentum" in takes:
+        values["momentum"] = momentum
+    if name.lower() in OPTIMIZERS and (momentum or name.lower() != "sgd"):
+        values |= OPTIMIZERS[name.lower()].options
+    return make(builder, groups(model, weight_decay), values | dict(options or {}))
+
+
+def make(builder: type[Optimizer], params: Iterable[Any], options: Mapping[str, Any]) -> Optimizer:
+    """Call an optimizer's class, fused where it can be, with its complaints told as settings.
+
+    Args:
+        builder: the class (or any function that takes parameters and options).
+        params: parameters or parameter groups.
+        options: keywords of the class.
+
+    Raises:
+        SettingsError: an option is unknown or out of range.
+    """
+    takes = inspect.signature(builder).parameters
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+    for option in options:
+        if option not in takes and not open_ended:
+            raise SettingsError(
+                f"optimizer {builder.__name__} has no option '{option}'.{did_you_mean(option, takes)}",
+                f"It takes: {', '.join(name for name in takes if name != 'params')}.",
+            )
+    # One kernel for all parameters instead of some for each; on the processor, too.
+    fused = {"fused": True} if "fused" in takes and not {"fused", "foreach", "differentiable"} & set(options) else {}
+    try:
+        return builder(list(params), **{**options, **fused})
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise SettingsError(
+            f"optimizer {builder.__name__} refuses {dict(options)}: {error}.", "Change those options."
+        ) from None
+
+
+def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Divide the trained parameters: those with two axes or more decay, norms and biases do not.
+
+    Raises:
+        ModelError: there is nothing to train, or a lazy layer has no weights yet.
+    """
+    params = trained(model)
+    parts = [
+        {"params": [p for p in params if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [part for part in parts if part["params"]]
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Give the parameters that take gradients, each once.
+
+    Raises:
+        ModelError: there are none, or a lazy layer has no weights yet.
+    """
+    params = [p for p in model.parameters() if p.requires_grad]
+    if any(isinstance(p, UninitializedParameter) for p in params):
+        raise ModelError(
+            f"{type(model).__name__} has lazy layers that have not seen an input, so their weights do not exist.",
+            "Run one batch through it first: model(x).",
+        )
+    if not params:
+        raise ModelError(
+            f"{type(model).__name__} has no parameter that takes gradients.", "Unfreeze a layer: requires_grad_(True)."
+        )
+    return params
+
+
+def check_own(optimizer: Optimizer, model: nn.Module) -> None:
+    """Refuse an optimizer that would train something else than this model.
+
+    Raises:
+        SettingsError: it holds a tensor that is no parameter of the model.
+    """
+    own = {id(p) for p in model.parameters()}
+    foreign = sum(id(p) not in own for group in optimizer.param_groups for p in group["params"])
+    if foreign:
+        raise SettingsError(
+            f"the optimizer holds {foreign} tensors that are not parameters of {type(model).__name__}.",
+            "Make the optimizer from this very model: it must not have been copied or replaced since.",
+        )
+
+
+def align(optimizer: Optimizer) -> None:
+    """Lay out each state tensor in memory as its parameter is.
+
+    Fused kernels walk through parameter and state side by side, so a state in another memory format (after
+    ``channels_last``, or read from a file) would be mixed up silently.
+    """
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            state = optimizer.state.get(p, {})
+            for name, value in state.items():
+                if isinstance(value, Tensor) and value.shape == p.shape and value.ndim > 0:
+                    state[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+
+
+def load(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Give an optimizer the state that another one over the same parameters had.
+
+    Raises:
+        RunError: the state is of another kind of optimizer or of other parameters.
+    """
+    try:
+        optimizer.load_state_dict(dict(state))
+    except (ValueError, KeyError) as error:
+        raise RunError(
+            f"the checkpoint is of another optimizer: {error}.", "Resume with the settings of that training."
+        ) from None
+    align(optimizer)
