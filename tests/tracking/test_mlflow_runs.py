@@ -18,7 +18,7 @@ from sightline.tracking.mlflow import allowed  # noqa: E402
 from sightline.tracking.tracker import Context, make  # noqa: E402
 
 # MLflow's store uses what its newest database library has deprecated.
-pytestmark = [pytest.mark.filterwarnings("ignore:::sqlalchemy"), pytest.mark.filterwarnings("ignore:::mlflow")]
+pytestmark = pytest.mark.filterwarnings("ignore:::sqlalchemy", "ignore:::mlflow")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,41 @@ def test_an_unreachable_store_ends_no_training(folder: Path) -> None:
     with pytest.warns(RuntimeWarning, match="MLFLOW failed and gets nothing more") as caught:
         train(context(folder), range(1, 4))
     assert len([warning for warning in caught if warning.category is RuntimeWarning]) == 1
+
+
+def test_a_search_of_the_course(tmp_path: Path) -> None:
+    """As written for mltrainer: a run around each training, with its parameters; the loss is what is minimised."""
+    from sightline import Trainer, metrics
+
+    torch.manual_seed(0)
+    x = torch.randn(64, 4)
+    batches = [(x, (x.sum(1) > 0).long())]
+
+    def objective(params: dict[str, Any]) -> dict[str, Any]:
+        settings = TrainerSettings(
+            epochs=3, metrics=[metrics.Accuracy()], logdir=tmp_path / "modellogs", train_steps=1, valid_steps=1,
+            reporttypes=[ReportTypes.MLFLOW, ReportTypes.TOML], optimizer_kwargs=params,
+        )  # fmt: skip
+        with mlflow.start_run():
+            mlflow.set_tag("model", "linear")
+            mlflow.log_params(params)
+            mlflow.log_param("epochs", settings.epochs)
+            trainer = Trainer(
+                model=torch.nn.Linear(4, 2), settings=settings, loss_fn=torch.nn.CrossEntropyLoss(),
+                optimizer=torch.optim.Adam, traindataloader=batches, validdataloader=batches,
+                scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau, device="cpu",
+            )  # fmt: skip
+            trainer.loop()
+            mlflow.log_param("optimizer_kwargs.lr", "mine")
+        return {"loss": trainer.test_loss, "status": "ok"}
+
+    losses = [objective({"lr": lr})["loss"] for lr in (0.1, 0.01)]
+    found = list(reversed(runs()))
+    assert [run.data.metrics["Loss/test"] for run in found] == pytest.approx(losses)
+    assert set(found[0].data.metrics) == {"Loss/train", "Loss/test", "metric/Accuracy", "learning_rate"}
+    assert [run.data.params["lr"] for run in found] == ["0.1", "0.01"]
+    history = mlflow.MlflowClient().get_metric_history(found[0].info.run_id, "Loss/test")
+    assert [point.step for point in history] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_gin_reads_the_settings_back(tmp_path: Path, clean_gin: None) -> None:
 
 
 def test_gin_reads_the_settings_in_a_new_program(tmp_path: Path) -> None:
-    write(ReportTypes.GIN, Context(tmp_path, settings(tmp_path), Net()))
+    write(ReportTypes.GIN, Context(tmp_path, settings(tmp_path, metrics=[]), Net()))
     code = (
         f"import gin; gin.parse_config_file({str(tmp_path / 'settings.gin')!r})\n"
         "from sightline import TrainerSettings\nassert gin.get_configurable(TrainerSettings)().epochs == 3"

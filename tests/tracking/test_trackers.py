@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sightline.errors import MissingExtraError, SettingsError
@@ -53,8 +53,8 @@ class Memory:
 
 
 def context(folder: Path, **changes: Any) -> Context:
-    settings = TrainerSettings(epochs=3, metrics=[], logdir=folder)
-    return Context(**{"folder": folder, "settings": settings, "model": torch.nn.Linear(4, 2), **changes})
+    mine = TrainerSettings(epochs=3, metrics=[], logdir=folder)
+    return Context(**{"folder": folder, "settings": mine, "model": torch.nn.Linear(4, 2), **changes})
 
 
 def train(tracker: Guarded, folder: Path, rows: int = 3) -> None:
@@ -221,6 +221,7 @@ leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) 
 trees = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
 
 
+@settings(max_examples=25)
 @given(st.dictionaries(st.text(min_size=1), trees))
 def test_any_settings_become_plain_and_flat(values: dict[str, Any]) -> None:
     made = plain(values)
