@@ -27,15 +27,16 @@ SILENCE_SECONDS = 30.0
 class Task:
     """One piece of work, made by ``Progress.task`` and used as a context manager. Every method is thread-safe."""
 
-    def __init__(self, progress: Progress, name: str, total: float | None) -> None:
+    def __init__(self, progress: Progress, name: str, total: float | None, done: float) -> None:
         self.name = name
         self.total = total
-        self.done: float = 0
+        self.done = done
         self.text = ""
         self.nested = False
         self.outcome: str | None = None
         self.began = monotonic()
         self._advanced = self.began
+        self._before = done
         self._progress = progress
 
     def advance(self, amount: float = 1) -> None:
@@ -59,9 +60,10 @@ class Task:
             parts = [f"{done if self._whole() else self._of()} {self.outcome}"]
         elif self.total is None:
             parts = [f"{done} in {span(now - self.began)}"]
-        elif 0 < self.done < self.total:
+        elif self._before < self.done < self.total:
             # Counted from the last advance: an epoch half done must not make the epochs look slower.
-            left = (self._advanced - self.began) / self.done * (self.total - self.done) - (now - self._advanced)
+            each = (self._advanced - self.began) / (self.done - self._before)
+            left = each * (self.total - self.done) - (now - self._advanced)
             parts = [self._of(), f"{span(max(left, 0.0))} left"]
         else:
             parts = [self._of()]
@@ -120,16 +122,17 @@ class Progress:
     @property
     def live(self) -> bool:
         """Whether bars move in place; else a line is a line and too many are a flood."""
-        return self._view.period == LIVE_SECONDS
+        return isinstance(self._view, _Live | _Notebook)
 
-    def task(self, name: str, total: float | None = None) -> Task:
+    def task(self, name: str, total: float | None = None, done: float = 0) -> Task:
         """Open a task with ``with``.
 
         Args:
             name: what is done: ``"Decoding"``.
             total: how much there is, in any unit; None if nobody knows.
+            done: how much was done before, by a training that is resumed, say; it does not count for the speed.
         """
-        return Task(self, name, total)
+        return Task(self, name, total, done)
 
     def note(self, line: str) -> None:
         """Print one plain line, above the bars where there are any."""
@@ -137,7 +140,7 @@ class Progress:
             self._view.note(line, self._open)
 
     def show(self, renderable: Any) -> None:
-        """Print anything that rich can print, such as a table, above the bars where there are any."""
+        """Print what rich can print, such as a table, above the bars where there are any; text goes to ``note``."""
         with self._lock:
             self._view.show(renderable)
 
