@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from sightline.models.plan import Conv, Group, Layer, MisfitError, Pool, Residual, Shape, Subsample, chain, each
@@ -37,6 +38,19 @@ def fit(parts: Parts, shape: Shape, style: Filled) -> tuple[Parts, tuple[str, ..
             kept[place] = (name, plain)
             notes.append(f"'{name}' has stride 1")
     return tuple(kept), tuple(notes)
+
+
+def ends(stages: Iterable[tuple[str, Parts]], kept: Parts, inside: str = "") -> tuple[tuple[str, str], ...]:
+    """Name the module that gives each stage's output: the last of its layers that was kept.
+
+    Args:
+        stages: name and layers of every stage, before fitting.
+        kept: the layers after fitting.
+        inside: dotted name of the module that holds the layers.
+    """
+    names = {name for name, _ in kept}
+    last = ((stage, [name for name, _ in parts if name in names]) for stage, parts in stages)
+    return tuple((stage, f"{inside}.{found[-1]}" if inside else found[-1]) for stage, found in last if found)
 
 
 def _lowest(parts: Parts, shape: Shape) -> int:

@@ -25,6 +25,7 @@ from sightline.models.plan import (
     Pool,
     Residual,
     Shape,
+    Side,
     Window,
     by,
     each,
@@ -33,22 +34,25 @@ from sightline.models.plan import (
 
 @dataclass(frozen=True)
 class Field:
-    """What one output position sees: ``size`` input positions, ``jump`` input positions from its neighbour."""
+    """What one output position sees: ``size`` input positions, ``jump`` from its neighbour; ``whole`` is the input."""
 
     size: tuple[int, ...]
     jump: tuple[int, ...]
+    whole: tuple[int, ...]
 
     def through(self, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Field:
         """Give the field after a window of ``kernel`` positions that moves by ``stride``."""
         size = tuple(s + (k - 1) * j for s, k, j in zip(self.size, kernel, self.jump, strict=True))
-        return Field(size, tuple(j * s for j, s in zip(self.jump, stride, strict=True)))
+        return Field(size, tuple(j * s for j, s in zip(self.jump, stride, strict=True)), self.whole)
+
+    def everything(self, first: int = 0) -> Field:
+        """Give the field of what sees the whole input, along the axes from ``first``."""
+        wide = tuple(max(s, w) if i >= first else s for i, (s, w) in enumerate(zip(self.size, self.whole, strict=True)))
+        return Field(wide, self.jump, self.whole)
 
     def or_wider(self, other: Field) -> Field:
         """Give the wider of two fields, axis by axis: what is seen where two paths meet."""
-        return Field(
-            tuple(map(max, self.size, other.size)),
-            tuple(map(max, self.jump, other.jump)),
-        )
+        return Field(tuple(map(max, self.size, other.size)), tuple(map(max, self.jump, other.jump)), self.whole)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def walk(plan: Plan) -> Iterator[Row]:
     """Yield the rows of a plan as far as they go; see ``table``."""
     done: list[Row] = []
     axes = len(plan.shape) - 1
-    start = Field((1,) * axes, (1,) * axes)
+    start = Field((1,) * axes, (1,) * axes, plan.shape[1:])
     try:
         for row in _rows(plan.body, "", plan.shape, start):
             done.append(row)
@@ -129,7 +133,7 @@ def _rows(layer: Layer, name: str, shape: Shape, field: Field, training_only: bo
         except MisfitError as fault:
             raise MisfitError(f"in '{name}' ({kind(layer)}), {fault}") from None
         return
-    here, seen = shape, field
+    here, seen, training_only = shape, field, training_only or isinstance(layer, Side)
     for part, child in layer.parts:
         if isinstance(layer, Branches):
             here, seen = shape, field
@@ -148,7 +152,7 @@ def _rows(layer: Layer, name: str, shape: Shape, field: Field, training_only: bo
 def reach(layer: Layer, shape: Shape, field: Field) -> Field:
     """Give the receptive field after a layer. The gate of squeeze-and-excitation is left out: it sees everything."""
     axes = len(shape) - 1
-    if isinstance(layer, Gate):
+    if isinstance(layer, Gate | Side):
         return field
     if isinstance(layer, Branches):
         first, *others = (reach(child, shape, field) for _, child in layer.parts)
@@ -169,9 +173,9 @@ def reach(layer: Layer, shape: Shape, field: Field) -> Field:
         # a cell of the grid is a window as wide as the map is, divided by the cells
         cells = tuple(-(-n // g) for n, g in zip(shape[1:], each(layer.size, axes), strict=True))
         return field.through(cells, cells)
-    if isinstance(layer, Flatten):
-        return field.through(shape[1:], shape[1:]) if axes else field
-    return field
+    if isinstance(layer, Flatten) and axes:
+        return field.through(shape[1:], shape[1:])
+    return field if layer.view == "same" else field.everything(first=1 if layer.view == "rest" else 0)
 
 
 def _row(layer: Layer, name: str, shape: Shape, field: Field, training_only: bool) -> Row:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.models import tokens
 from sightline.models.plan import (
     Act,
     Branches,
@@ -26,9 +27,11 @@ from sightline.models.plan import (
     Residual,
     Scale,
     Shape,
+    Side,
     Subsample,
     each,
 )
+from sightline.models.sequence import TokenNorm
 
 CONV: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 MAX: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -94,7 +97,7 @@ class TableConv(nn.Module):
         self.fan_in = len(pairs) // len(connections)
         self.size = (len(connections), shape[0], *self.kernel)
         self.weight = nn.Parameter(torch.empty(len(pairs), *self.kernel))
-        self.bias = nn.Parameter(torch.zeros(len(connections)))
+        self.bias = nn.Parameter(torch.zeros(len(connections))) if layer.bias else None
         nn.init.uniform_(self.weight, -0.1, 0.1)
         self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
 
@@ -128,6 +131,25 @@ class GateModule(nn.Sequential):
         for child in self:
             factor = child(factor)
         return x * factor
+
+
+class SideModule(nn.Sequential):
+    """Gives its input back, and keeps the logits its children make of it while training.
+
+    Attributes:
+        logits: (B, num_classes) of the last training batch; ``Network.auxiliary_logits`` takes them away.
+    """
+
+    logits: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Look at the maps, and pass them on."""
+        if self.training:
+            y = x
+            for child in self:
+                y = child(y)
+            self.logits = y
+        return x
 
 
 class ResidualModule(nn.Module):
@@ -188,6 +210,8 @@ def module(layer: Layer, shape: Shape) -> nn.Module:
             for name, child in children(layer, shape):
                 branches.add_module(name, child)
             return branches
+        case Side():
+            return SideModule(OrderedDict(children(layer, shape)))
         case Gate():
             return GateModule(OrderedDict(children(layer, shape)))
         case Group():
@@ -204,6 +228,9 @@ def module(layer: Layer, shape: Shape) -> nn.Module:
             return pool(*sizes, ceil_mode=layer.ceil)
         case Grid():
             return GRID[axes](each(layer.size, axes))
+        case TokenNorm():
+            one = layer.kind == "layer"
+            return norm(layer, shape[:1]) if one else tokens.TokenNormModule(norm(layer, shape))
         case Norm():
             return norm(layer, shape)
         case LocalResponse():
@@ -222,7 +249,10 @@ def module(layer: Layer, shape: Shape) -> nn.Module:
         case Dense():
             return nn.Linear(shape[0], layer.features, bias=layer.bias)
         case _:
-            raise AssertionError(f"no module for {layer}")
+            built = tokens.module(layer, shape)
+            if built is None:
+                raise AssertionError(f"no module for {layer}")
+            return built
 
 
 def norm(layer: Norm, shape: Shape) -> nn.Module:
@@ -231,22 +261,22 @@ def norm(layer: Norm, shape: Shape) -> nn.Module:
     On maps, ``layer`` is over all maps and positions of an example, ``instance`` over the positions of each map
     (Wu and He 2018, fig. 2). A vector is one map whose positions are its features, so both normalise over it.
     """
-    maps, axes = shape[0], len(shape) - 1
+    maps, axes, eps = shape[0], len(shape) - 1, layer.eps
     match layer.kind:
         case "batch":
-            built: nn.Module = BATCH[axes](maps)
+            built: nn.Module = BATCH[axes](maps, eps=eps)
         case "lazy":
-            built = LAZY[axes]()
+            built = LAZY[axes](eps=eps)
         case "sync":
-            built = nn.SyncBatchNorm(maps)
+            built = nn.SyncBatchNorm(maps, eps=eps)
         case "group":
-            built = nn.GroupNorm(groups(maps), maps)
+            built = nn.GroupNorm(groups(maps), maps, eps=eps)
         case "layer" | "instance" if not axes:
-            built = nn.LayerNorm(maps)
+            built = nn.LayerNorm(maps, eps=eps)
         case "layer":
-            built = nn.GroupNorm(1, maps)
+            built = nn.GroupNorm(1, maps, eps=eps)
         case "instance":
-            built = INSTANCE[axes](maps, affine=True)
+            built = INSTANCE[axes](maps, affine=True, eps=eps)
         case _:
             raise AssertionError(f"no norm '{layer.kind}'")
     return built

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from sightline.models import arithmetic
-from sightline.models.layers import TableConv, children
+from sightline.models.layers import SideModule, TableConv, children
 from sightline.models.plan import MisfitError, Norm, Plan, leaves
+
+AUXILIARY_WEIGHT = 0.3
+"""Weight of each auxiliary loss (Szegedy et al. 2014, section 5)."""
 
 
 class Network(nn.Module):
@@ -47,6 +50,18 @@ class Network(nn.Module):
     def stages(self) -> dict[str, nn.Module]:
         """Give the module whose output is the stage's, by stage, in order; the last is ``head``, the logits."""
         return {stage: self.get_submodule(name) for stage, name in self.plan.stages}
+
+    def auxiliary_logits(self) -> tuple[Tensor, ...]:
+        """Take the logits (B, num_classes) that auxiliary heads made of the last training batch; most nets have none.
+
+        Their losses are added to the training loss with the weight ``AUXILIARY_WEIGHT``. They are forgotten once
+        taken, so that their graph is freed with the step.
+        """
+        sides = [part for part in self.modules() if isinstance(part, SideModule)]
+        logits = tuple(side.logits for side in sides if side.logits is not None)
+        for side in sides:
+            side.logits = None
+        return logits
 
 
 def _wake(network: Network) -> None:
@@ -91,5 +106,13 @@ def _torch(network: Network) -> None:
     """Leave what torch's constructors gave."""
 
 
-INITS = {"he": _he, "lecun": _lecun, "torch": _torch}
+def _tokens(network: Network) -> None:
+    """Truncated normal of 0.02 for dense layers (Dosovitskiy et al. 2021 and their code)."""
+    for part in network.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.zeros_(part.bias)
+
+
+INITS = {"tokens": _tokens, "he": _he, "lecun": _lecun, "torch": _torch}
 """How the weights of a network start, by the plan's ``init``."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 Shape = tuple[int, ...]
 Sizes = int | tuple[int, ...]
@@ -57,7 +58,13 @@ def window_size(
 
 @dataclass(frozen=True)
 class Layer:
-    """One step of a network. What a subclass leaves out: the shape stays, and nothing is learnt or multiplied."""
+    """One step of a network. What a subclass leaves out: the shape stays, and nothing is learnt or multiplied.
+
+    ``view`` says which positions of its input an output sees: the ``same`` (or its window), ``all``, or all along
+    the ``rest`` of the axes behind the first.
+    """
+
+    view: ClassVar[str] = "same"
 
     def out(self, shape: Shape) -> Shape:
         """Give the shape after this layer.
@@ -160,6 +167,7 @@ class Norm(Layer):
 
     kind: str = "batch"
     zero: bool = False
+    eps: float = 1e-5
 
     def parameters(self, shape: Shape) -> int:
         return 2 * shape[0]
@@ -263,6 +271,15 @@ class Gate(Group):
     """The parts make one factor for each map, and the input is multiplied by it."""
 
     def out(self, shape: Shape) -> Shape:
+        return shape
+
+
+@dataclass(frozen=True)
+class Side(Group):
+    """The parts give logits of their own while training; the input goes on unchanged (auxiliary heads)."""
+
+    def out(self, shape: Shape) -> Shape:
+        super().out(shape)
         return shape
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from sightline.errors import ModelError, did_you_mean
-from sightline.models.plan import Act, Conv, Dropout, Gate, Grid, Layer, Norm, Pool
+from sightline.models.plan import Act, Conv, Dropout, Gate, Grid, Layer, Norm, Pool, Shape
 
 NormName = Literal["batch", "lazy", "group", "layer", "instance", "sync", "none"]
 ActName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "scaled_tanh", "sigmoid"]
 PoolName = Literal["max", "average"]
+Stem = Literal["auto", "paper", "small"]
+Variant = Literal["paper", "public"]
 Parts = tuple[tuple[str, Layer], ...]
 
 
@@ -38,7 +40,7 @@ class Style:
     activation: ActName | None = None
     pooling: PoolName | None = None
     dropout: float | None = None
-    se: int = 0
+    se: int | None = None
     stochastic_depth: float = 0.0
     width: float = 1.0
     depth: float = 1.0
@@ -68,6 +70,7 @@ class Style:
         activation: ActName = "relu",
         pooling: PoolName = "max",
         dropout: float = 0.0,
+        se: int = 0,
     ) -> Filled:
         """Fill what was left open with the paper's choice."""
         return Filled(
@@ -75,6 +78,7 @@ class Style:
             activation=self.activation or activation,
             pooling=self.pooling or pooling,
             dropout=dropout if self.dropout is None else self.dropout,
+            se=se if self.se is None else self.se,
             style=self,
         )
 
@@ -87,6 +91,7 @@ class Filled:
     activation: ActName
     pooling: PoolName
     dropout: float
+    se: int
     style: Style
 
     @property
@@ -115,12 +120,17 @@ class Filled:
         """Make the activation, as a named part."""
         return ((name, Act(self.activation)),)
 
-    def normed(self, name: str, zero: bool = False) -> Parts:
+    def normed(self, name: str, zero: bool = False, eps: float = 1e-5) -> Parts:
         """Make the norm, as a named part; nothing for ``none``."""
-        return () if self.norm == "none" else ((name, Norm(self.norm, zero=zero)),)
+        return () if self.norm == "none" else ((name, Norm(self.norm, zero=zero, eps=eps)),)
 
     def conv(
-        self, conv: Conv, names: tuple[str, str, str | None], bias: bool | None = None, zero: bool = False
+        self,
+        conv: Conv,
+        names: tuple[str, str, str | None],
+        bias: bool | None = None,
+        zero: bool = False,
+        eps: float = 1e-5,
     ) -> Parts:
         """Make a convolution, its norm and its activation under three names; no third name, no activation.
 
@@ -128,7 +138,7 @@ class Filled:
         """
         bias = self.norm == "none" if bias is None else bias
         act = self.act(names[2]) if names[2] else ()
-        return ((names[0], replace(conv, bias=bias)), *self.normed(names[1], zero), *act)
+        return ((names[0], replace(conv, bias=bias)), *self.normed(names[1], zero, eps), *act)
 
     def pool(self, kernel: int, stride: int, padding: int = 0, ceil: bool = False) -> Pool:
         """Make a pool of the chosen kind."""
@@ -136,11 +146,16 @@ class Filled:
 
     def excite(self, name: str, maps: int) -> Parts:
         """Make squeeze-and-excitation over so many maps, as a named part; nothing when the option is off."""
-        return ((name, excitation(maps, self.style.se)),) if self.style.se else ()
+        return ((name, excitation(maps, self.se)),) if self.se else ()
 
     def drop(self, name: str = "dropout") -> Parts:
         """Make the dropout before the last layer, as a named part; nothing at 0."""
         return ((name, Dropout(self.dropout)),) if self.dropout else ()
+
+    def small(self, stem: Stem, shape: Shape, limit: int) -> bool:
+        """Tell whether the small stem is to be built; ``auto`` takes it up to ``limit`` positions a side."""
+        choose("stem", stem, "auto", "paper", "small")
+        return stem == "small" or (stem == "auto" and self.style.adapt and min(shape[1:]) <= limit)
 
     def drop_path(self, block: int, blocks: int) -> float:
         """Give the chance that this block (from 0) is left out: linear from near 0 to the option's value."""
@@ -186,6 +201,27 @@ def _whole(option: str, value: Any, low: int, high: int) -> None:
             f"{option} must be a whole number from {low} to {high}, got {value!r}.",
             f"Leave {option} out to have the paper's.",
         )
+
+
+def choose(option: str, value: Any, *known: Any) -> None:
+    """Refuse a value that is not among the known ones.
+
+    Raises:
+        ModelError: naming the option, its value and the choices.
+    """
+    if value not in known:
+        raise ModelError(f"{option} is {value!r}.", f"Choose one of: {', '.join(map(str, known))}.")
+
+
+def count(option: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
+    """Give a whole number back, or refuse it.
+
+    Raises:
+        ModelError: naming the option, its value and the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ModelError(f"{option} is {value!r}.", f"Give a whole number from {low} to {high}.")
+    return value
 
 
 def names(style: type[Style] = Style) -> tuple[str, ...]:

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ModelError, did_you_mean
-from sightline.models import arithmetic, convnet, mlp, resnet, style
+from sightline.models import (
+    alexnet,
+    arithmetic,
+    convnet,
+    googlenet,
+    lenet,
+    mlp,
+    resnet,
+    senet,
+    sequence,
+    style,
+    vgg,
+)
 from sightline.models.plan import Plan, Shape, by
 
 if TYPE_CHECKING:
@@ -56,35 +68,125 @@ class Entry:
 
 
 HE = "He et al., Deep Residual Learning for Image Recognition"
+SIMONYAN = "Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition"
+HU = "Hu et al., Squeeze-and-Excitation Networks"
+DIGITS = (1, 28, 28)
+CIFAR = (3, 32, 32)
+
+
+def _vgg(idea: str) -> Entry:
+    return Entry(vgg.vgg, SIMONYAN, 2014, idea)
+
+
+def _resnet(idea: str) -> Entry:
+    return Entry(resnet.resnet, HE, 2015, idea, shared=RESIDUAL)
+
+
+def _small_resnet(idea: str) -> Entry:
+    return Entry(resnet.resnet, HE, 2015, idea, CIFAR, 10, shared=RESIDUAL)
+
+
+def _senet(idea: str) -> Entry:
+    return Entry(senet.senet, HU, 2018, idea, shared=RESIDUAL)
+
+
 ZOO: dict[str, Entry] = {
     "logistic": Entry(
         mlp.logistic,
         "Cox, The Regression Analysis of Binary Sequences",
         1958,
         "one weight from every pixel to every class",
-        (1, 28, 28),
+        DIGITS,
         10,
         shared=frozenset({"dropout"}),
     ),
     "mlp": Entry(
         mlp.mlp,
-        "Rumelhart et al., Learning representations by back-propagating errors",
+        "Rumelhart et al., Learning Representations by Back-propagating Errors",
         1986,
         "layers of units between the pixels and the classes, learnt by back-propagation",
-        (1, 28, 28),
+        DIGITS,
         10,
         shared=MLP,
     ),
+    "lenet5": Entry(
+        lenet.lenet5,
+        "LeCun et al., Gradient-Based Learning Applied to Document Recognition",
+        1998,
+        "the same small kernels everywhere, sub-sampling between them",
+        (1, 32, 32),
+        10,
+    ),
+    "alexnet": Entry(
+        alexnet.alexnet,
+        "Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks",
+        2012,
+        "deep, with rectifiers and dropout, and fast enough to learn from a million photos",
+    ),
+    "vgg11": _vgg("3x3 kernels only: two see as much as one 5x5, for less"),
+    "vgg11_bn": _vgg("vgg11 with batch norm"),
+    "vgg13": _vgg("vgg11 with two convolutions in every block"),
+    "vgg13_bn": _vgg("vgg13 with batch norm"),
+    "vgg16": _vgg("vgg13 with a third convolution in the last three blocks"),
+    "vgg16_bn": _vgg("vgg16 with batch norm"),
+    "vgg19": _vgg("vgg13 with four convolutions in the last three blocks"),
+    "vgg19_bn": _vgg("vgg19 with batch norm"),
+    "googlenet": Entry(
+        googlenet.googlenet,
+        "Szegedy et al., Going Deeper with Convolutions",
+        2014,
+        "kernels of several sizes side by side, made cheap by 1x1 bottlenecks",
+    ),
+    "resnet18": _resnet("shortcuts around every two convolutions: blocks learn what to add"),
+    "resnet34": _resnet("resnet18 with twice the blocks"),
+    "resnet50": _resnet("resnet34 with bottleneck blocks: 1x1, 3x3, 1x1"),
+    "resnet101": _resnet("resnet50, deeper in its third stage"),
+    "resnet152": _resnet("resnet101, deeper still"),
+    "resnet20": _small_resnet("residual net for small images: three stages of 16, 32 and 64 maps"),
+    "resnet32": _small_resnet("resnet20 with five blocks a stage"),
+    "resnet44": _small_resnet("resnet20 with seven blocks a stage"),
+    "resnet56": _small_resnet("resnet20 with nine blocks a stage"),
+    "resnet110": _small_resnet("resnet20 with eighteen blocks a stage"),
+    "plain18": Entry(resnet.plain, HE, 2015, "resnet18 without shortcuts, to see what they do"),
+    "plain34": Entry(resnet.plain, HE, 2015, "resnet34 without shortcuts: trains worse than plain18"),
+    "plain20": Entry(resnet.plain, HE, 2015, "resnet20 without shortcuts", CIFAR, 10),
+    "plain32": Entry(resnet.plain, HE, 2015, "resnet32 without shortcuts", CIFAR, 10),
+    "plain44": Entry(resnet.plain, HE, 2015, "resnet44 without shortcuts", CIFAR, 10),
+    "plain56": Entry(resnet.plain, HE, 2015, "resnet56 without shortcuts: trains worse than plain20", CIFAR, 10),
+    "se_resnet18": _senet("resnet18 whose blocks weigh their maps by what the whole image shows"),
+    "se_resnet34": _senet("resnet34 with squeeze-and-excitation"),
+    "se_resnet50": _senet("resnet50 with squeeze-and-excitation"),
+    "se_resnet101": _senet("resnet101 with squeeze-and-excitation"),
+    "se_resnet152": _senet("resnet152 with squeeze-and-excitation"),
+    "senet154": _senet("squeeze-and-excitation in blocks of 64 groups; won ImageNet 2017"),
     "cnn": Entry(
         convnet.cnn,
         "the lecture's CNNblocks",
         2023,
         "blocks of two 3x3 convolutions, a pool after every other block",
-        (1, 28, 28),
+        DIGITS,
         10,
     ),
-    "resnet18": Entry(resnet.resnet, HE, 2015, "shortcuts around every two convolutions", shared=RESIDUAL),
+    "bigru": Entry(
+        sequence.bigru,
+        "Cho et al., Learning Phrase Representations using RNN Encoder-Decoder",
+        2014,
+        "reads rows, patches or time steps in both directions and remembers through gates",
+        DIGITS,
+        10,
+        shared=frozenset({"norm", "dropout", "width", "depth"}),
+    ),
+    "transformer": Entry(
+        sequence.transformer,
+        "Dosovitskiy et al., An Image Is Worth 16x16 Words",
+        2021,
+        "patches or time steps look at each other",
+        CIFAR,
+        10,
+        shared=frozenset({"norm", "activation", "dropout", "stochastic_depth", "width", "depth"}),
+    ),
 }
+"""Every network by name, in the order of the lecture."""
 
 
 def entry(name: str) -> Entry:
