@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ class Listed(Dataset[Any]):
 class Image:
     """Named as the type of a Hugging Face column is."""
 
+    def __init__(self, decode: bool = True) -> None:
+        self.decode = decode
+
 
 class ClassLabel:
     def __init__(self, names: list[str]) -> None:
@@ -52,10 +56,20 @@ class Columns:
         return len(self.rows)
 
     def __getitem__(self, row: int) -> Any:
-        return self.rows[row]
+        return {name: self.decoded(name, value) for name, value in self.rows[row].items()}
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.rows)
+        return (self[row] for row in range(len(self)))
+
+    def decoded(self, name: str, value: Any) -> Any:
+        """Open what is stored as bytes or path, unless the column says not to."""
+        if not isinstance(value, dict) or not self.features[name].decode:
+            return value
+        with Pictures.open(value["path"] if value["bytes"] is None else io.BytesIO(value["bytes"])) as x:
+            return x.copy()
+
+    def cast_column(self, name: str, kind: Any) -> Columns:
+        return Columns({**self.features, name: kind}, self.rows)
 
     def select_columns(self, names: list[str]) -> Columns:
         return Columns(
@@ -278,7 +292,7 @@ def test_a_picture_is_not_turned_a_second_time(own_cache: Path, tmp_path: Path) 
     assert images.paths is not None
     with Pictures.open(images.paths[0]) as found:
         assert found.size == (200, 100)
-        assert not found.getexif()
+        assert found.getexif().get(0x0112, 1) == 1
 
 
 # Hugging Face
@@ -349,3 +363,68 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     message = refused(Opened(tmp_path / "good.png", tmp_path / "bad.png"))
     assert "sample 1 of the data set of (x, y) cannot be read" in message
+
+
+def encoded(kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    picture(**options).save(content, kind)
+    return content.getvalue()
+
+
+def test_large_encoded_images_keep_their_bytes(own_cache: Path) -> None:
+    broken = encoded("jpeg", size=(300, 200))[:500]
+    stored = [
+        {"bytes": encoded("jpeg", size=(300, 200)), "path": None},
+        {"bytes": encoded("png", size=(300, 200)), "path": "x/named.PNG"},
+        {"bytes": encoded("webp", size=(301, 200)), "path": "no extension"},
+        {"bytes": broken, "path": "broken.jpg"},
+        {"bytes": b"nothing", "path": ""},
+    ]
+    rows = [{"image": value, "label": k % 2} for k, value in enumerate(stored)]
+    images = load(Columns({"image": Image(), "label": ClassLabel(["a", "b"])}, rows))
+    assert images.paths is not None
+    assert [Path(path).read_bytes() for path in images.paths] == [value["bytes"] for value in stored]
+    assert [Path(path).suffix for path in images.paths] == [".jpeg", ".png", ".webp", ".jpg", ".img"]
+    assert images.root is not None
+    assert images.root.parent == own_cache / "objects"
+
+
+def test_large_images_in_local_files_stay_where_they_are(own_cache: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{k}.jpg" for k in range(4)]
+    for path in paths[:3]:
+        path.write_bytes(encoded("jpeg", size=(300, 200)))
+    rows = [{"image": {"bytes": None, "path": str(path)}, "label": k % 2} for k, path in enumerate(paths)]
+    images = load(Columns({"image": Image(), "label": ClassLabel(["a", "b"])}, rows))
+    assert images.paths is not None
+    assert images.paths.tolist() == [str(path) for path in paths], "the missing one is for the decoder to report"
+    assert not own_cache.exists()
+
+
+def test_small_encoded_images_become_an_array() -> None:
+    rows = [{"image": {"bytes": encoded("png", seed=k), "path": None}, "label": k % 2} for k in range(4)]
+    images = load(Columns({"image": Image(), "label": ClassLabel(["a", "b"])}, rows))
+    assert images.array is not None
+    np.testing.assert_array_equal(images.array[2], np.asarray(picture(seed=2)))
+
+
+def test_a_broken_first_image_does_not_stop_the_others(own_cache: Path) -> None:
+    stored = [b"broken", *(encoded("png", seed=k) for k in range(3))]
+    rows = [{"image": {"bytes": value, "path": None}, "label": k % 2} for k, value in enumerate(stored)]
+    images = load(Columns({"image": Image(), "label": ClassLabel(["a", "b"])}, rows))
+    assert images.paths is not None
+    assert len(images) == 4
+
+
+def test_a_part_of_small_images_and_one_of_large_ones(own_cache: Path) -> None:
+    features = {"image": Image(), "label": ClassLabel(["a", "b"])}
+    parts = {
+        split: Columns(
+            features,
+            [{"image": {"bytes": encoded("png", size=size), "path": None}, "label": k % 2} for k in range(3)],
+        )
+        for split, size in (("train", (20, 10)), ("test", (200, 100)))
+    }
+    images = load(parts)
+    assert images.paths is not None
+    sizes = [Pictures.open(io.BytesIO(Path(path).read_bytes())).size for path in images.paths]
+    assert sizes == [(20, 10)] * 3 + [(200, 100)] * 3

@@ -3,6 +3,7 @@
 Known by what they can do, so neither library is imported. Samples are taken once, in order. Numbers become one array.
 Pictures (``PIL.Image``) become one array too if they are small, of one size, and all grey or all RGB; any others are
 written without loss into the user's cache, in a folder named after their content, and treated like files from then on.
+What Hugging Face has as encoded images is taken as it is: local files where they are, bytes as they are.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from numpy.typing import NDArray
 from sightline import files
 from sightline.data import cache
 from sightline.data.arrays import Part, as_array, assemble, from_pair
+from sightline.data.folders import IMAGE_EXTENSIONS
 from sightline.data.images import Images, Split
 from sightline.data.known import cache_folder
 from sightline.data.labels import SPLIT_NAMES, index_classes, join_splits, listed, name_labels
 from sightline.errors import SourceError, did_you_mean
+from sightline.progress import Progress
 
 SMALL = 96
 """Pictures with no side longer than this stay in memory."""
@@ -36,8 +39,6 @@ SMALL = 96
 PICTURES = ("image", "img", "x")
 LABELS = ("label", "labels", "fine_label", "target", "class", "y")
 """What the columns of a Hugging Face data set are called where their types leave a doubt, the likeliest first."""
-
-_PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 
 
 def is_data_set(source: Any) -> bool:
@@ -47,12 +48,13 @@ def is_data_set(source: Any) -> bool:
     return hasattr(source, "__iter__") or (hasattr(source, "__getitem__") and hasattr(source, "__len__"))
 
 
-def read_splits(source: Mapping[Any, Any]) -> Images:
+def read_splits(source: Mapping[Any, Any], *, progress: Progress | None = None) -> Images:
     """Read a dict of splits, such as a Hugging Face ``DatasetDict``.
 
     Args:
         source: split names as folders have them (``train``, ``validation``, ``test``, ...), each with a pair
             ``(x, y)`` of arrays, or each with a data set.
+        progress: shows the reading of data sets.
 
     Raises:
         SourceError: a name is no split's, or a part cannot be used.
@@ -76,14 +78,14 @@ def read_splits(source: Mapping[Any, Any]) -> Images:
     aside = [f"parts that are no split: {listed(strange)}"] if strange else []
     pairs = {split: source[name] for split, name in named.items() if isinstance(source[name], tuple)}
     if not pairs:
-        return read_data_sets({split: source[name] for split, name in named.items()}, aside)
+        return read_data_sets({split: source[name] for split, name in named.items()}, aside, progress=progress)
     if len(pairs) < len(named) or any(len(pair) != 2 for pair in pairs.values()):
         raise SourceError("the parts of this dict are not all pairs (x, y).", "Give pairs only, or data sets only.")
     parts = [from_pair(*pair, split=split) for split, pair in pairs.items()]
     return assemble(parts, aside, name="arrays", layout="dict of splits")
 
 
-def read_data_sets(sets: Mapping[Any, Any], aside: Sequence[str] = ()) -> Images:
+def read_data_sets(sets: Mapping[Any, Any], aside: Sequence[str] = (), *, progress: Progress | None = None) -> Images:
     """Read one data set, or one for each split.
 
     Args:
@@ -91,9 +93,10 @@ def read_data_sets(sets: Mapping[Any, Any], aside: Sequence[str] = ()) -> Images
             of labels, or to a torch data set or loader of ``(x, y)``: x a tensor C,H,W, C,L, L or C,D,H,W, an array
             H,W[,C], or a picture; y a whole number or a string.
         aside: sentences about what was left aside before.
+        progress: shows how many samples have been taken.
 
     Returns:
-        Images with ``array``, or with ``paths`` in the user's cache.
+        Images with ``array``, or with ``paths``, of local files or in the user's cache.
 
     Raises:
         SourceError: a sample is no pair or cannot be read, shapes differ, or labels cannot be used.
@@ -101,38 +104,47 @@ def read_data_sets(sets: Mapping[Any, Any], aside: Sequence[str] = ()) -> Images
     told = list(aside)
     names: list[NDArray[np.str_]] = []
     opened = {split: _open(data, told) for split, data in sets.items()}
-    with _Keeper() as keeper:
+    with _Keeper() as keeper, (progress or Progress(quiet=True)).task("Taking samples", _total(sets)) as task:
         for split, data in opened.items():
             what = "the labels" if split is None else f"the labels of {split}"
             labels = []
-            for row, sample in enumerate(_taken(data, what)):
+            for row, sample in enumerate(_taken(data)):
                 x, y = _two(sample, row)
                 keeper.add(x, row)
                 labels.append(_one(y, row, what))
+                task.advance()
             if not labels:
                 raise SourceError(f"the {data.kind}{f' {split}' if split else ''} is empty.", "Give samples (x, y).")
             names.append(name_labels(np.array(labels), classes=data.classes, what=what))
         first = next(iter(opened.values()))
-        if keeper.folder is None:
+        if keeper.arrays:
             starts = np.cumsum([0, *map(len, names)])
             parts = [
                 Part(np.stack(keeper.arrays[start : start + len(part)]), part, split, "the samples")
                 for start, part, split in zip(starts, names, opened, strict=False)
             ]
             return assemble(parts, told, name=first.name, layout=first.kind)
-        folder, files_in_order = keeper.finish()
+        root, paths = keeper.finish()
     classes, numbers = index_classes(np.concatenate(names))
     return Images(
         name=first.name,
-        layout=f"{first.kind}, its pictures kept as files in the cache",
+        layout=f"{first.kind}, {'its files' if root is None else 'its pictures kept as files in the cache'}",
         kind="image",
         classes=classes,
         labels=numbers,
-        paths=np.array([str(folder / name) for name in files_in_order], dtype=np.str_),
+        paths=np.array(paths, dtype=np.str_),
         splits=join_splits([(split, len(part)) for split, part in zip(opened, names, strict=True)]),
         ignored=tuple(told),
-        root=folder,
+        root=root,
     )
+
+
+def _total(sets: Mapping[Any, Any]) -> int | None:
+    """Count the samples of all sets, where they know it; a loader counts batches, so its data set is asked."""
+    try:
+        return sum(len(getattr(data, "dataset", data)) for data in sets.values())
+    except TypeError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -189,11 +201,28 @@ def _open_columns(data: Any, name: str) -> _Opened:
     classes = getattr(features[label], "names", None)
     if hasattr(data, "select_columns"):  # or other columns would be decoded too
         data = data.select_columns([picture, label])
+    if type(features[picture]).__name__ == "Image" and hasattr(data, "cast_column") and _is_photo(data, picture):
+        data = data.cast_column(picture, type(features[picture])(decode=False))  # gives {"bytes": ..., "path": ...}
     samples = ((row[picture], row[label]) for row in data)
     return _Opened(name, "Hugging Face data set", tuple(classes) if classes else None, samples)
 
 
-def _taken(data: _Opened, what: str) -> Iterator[Any]:
+def _is_photo(data: Any, column: str) -> bool:
+    """Tell by its first row whether the pictures of a data set are better taken encoded, as files."""
+    if not hasattr(data, "__len__") or not len(data):
+        return False
+    try:
+        first = data[0][column]
+    except OSError:
+        return True
+    return _is_picture(first) and max(first.size) > SMALL
+
+
+def _is_picture(x: Any) -> bool:
+    return hasattr(x, "convert") and hasattr(x, "getbands")
+
+
+def _taken(data: _Opened) -> Iterator[Any]:
     row = 0
     while True:
         try:
@@ -230,10 +259,10 @@ class _Keeper:
 
     def __init__(self) -> None:
         self.arrays: list[NDArray[Any]] = []
-        self.folder: Path | None = None
-        self._names: list[str] = []
+        self._paths: list[str] = []
+        self._folder: Path | None = None
         self._digest = hashlib.sha256()
-        self._pictures = False
+        self._numbers = False
 
     def __enter__(self) -> _Keeper:
         return self
@@ -241,36 +270,45 @@ class _Keeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, x: Any, row: int) -> None:
-        picture = hasattr(x, "convert") and hasattr(x, "getbands")
-        if (self.arrays or self._names) and picture != self._pictures:
+        """Take the x of sample ``row``."""
+        picture, encoded = _is_picture(x), isinstance(x, Mapping) and "bytes" in x
+        numbers = not picture and not encoded
+        if (self.arrays or self._paths) and numbers != self._numbers:
             raise SourceError(f"sample {row} is a {type(x).__name__}, those before are not.", "Give one kind only.")
-        self._pictures = picture
-        if not picture:
+        self._numbers = numbers
+        if numbers:
             self._add_numbers(x, row)
-        elif self.folder is None and x.mode in ("L", "RGB") and max(x.size) <= SMALL and self._fits(x):
+        elif encoded:
+            self._add_encoded(x)
+        elif not self._paths and x.mode in ("L", "RGB") and max(x.size) <= SMALL and self._fits(x):
             self.arrays.append(_pixels(x))
         else:
-            self._add_file(x)
+            self._write_arrays()
+            self._write_picture(x)
 
-    def finish(self) -> tuple[Path, list[str]]:
-        """Give the folder its final name, which says what is in it, and give the names of the files in it."""
-        assert self.folder is not None
-        final = self.folder.with_name(self._digest.hexdigest()[:32])
+    def finish(self) -> tuple[Path | None, list[str]]:
+        """Give the folder with what was written its final name, which says what is in it.
+
+        Returns:
+            The folder, or None where nothing had to be written; and the paths of all files.
+        """
+        if self._folder is None:
+            return None, self._paths
+        final = self._folder.with_name(self._digest.hexdigest()[:32])
         if not final.exists():
             try:
-                self.folder.rename(final)
+                self._folder.rename(final)
             except OSError:  # another process has just made the same one
                 if not final.exists():
                     raise
-        return final, self._names
+        return final, [str(final / path) for path in self._paths]
 
     def _fits(self, x: Any) -> bool:
-        bands = len(x.getbands())
-        return not self.arrays or self.arrays[0].shape == (x.size[1], x.size[0], bands)
+        return not self.arrays or self.arrays[0].shape == (x.size[1], x.size[0], len(x.getbands()))
 
     def _add_numbers(self, x: Any, row: int) -> None:
         array = as_array(x)
@@ -287,32 +325,61 @@ class _Keeper:
             )
         self.arrays.append(array)
 
-    def _add_file(self, x: Any) -> None:
-        if self.folder is None:
-            from PIL import Image
+    def _add_encoded(self, x: Mapping[str, Any]) -> None:
+        self._write_arrays()
+        path, content = str(x.get("path") or ""), x["bytes"]
+        if content is None:
+            self._paths.append(os.path.abspath(path))  # if it is not there, the decoder says so
+        else:
+            extension = os.path.splitext(path)[1].lower()
+            self._write(content, extension if extension in IMAGE_EXTENSIONS else _extension(content))
 
+    def _write_arrays(self) -> None:
+        """Turn what was kept as arrays into files, because not all that follows can be."""
+        from PIL import Image
+
+        kept, self.arrays = self.arrays, []
+        for array in kept:
+            self._write_picture(Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array))
+
+    def _write_picture(self, x: Any) -> None:
+        bare = x.copy()  # without EXIF, or the decoder would turn it again
+        bare.info = {key: value for key, value in x.info.items() if key == "transparency"}
+        content = io.BytesIO()
+        # Photos take 50 times as long to write as PNG than as plain TIFF, which has no transparent palette.
+        kind = "png" if x.mode in ("1", "P") else "tiff"
+        bare.save(content, kind)
+        self._write(content.getvalue(), f".{kind}")
+
+    def _write(self, content: bytes, extension: str) -> None:
+        if self._folder is None:
             place = cache_folder() / "objects"
             cache.sweep(place)
             mark = f".part-{os.getpid()}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"  # as the pixel cache has them
-            self.folder = files.make_folder(place / mark)
-            for array in self.arrays:
-                self._write(Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array))
-            self.arrays.clear()
-        self._write(x)
-
-    def _write(self, x: Any) -> None:
-        assert self.folder is not None
-        bare = x.copy()
-        bare.info = {key: value for key, value in x.info.items() if key == "transparency"}  # no EXIF to turn it again
-        content = io.BytesIO()
-        kind = "png" if x.mode in _PNG_MODES else "tiff"
-        bare.save(content, kind, **({"compress_level": 1} if kind == "png" else {}))
-        name = f"{len(self._names):07d}.{kind}"
-        (self.folder / name).write_bytes(content.getbuffer())
-        self._digest.update(content.getbuffer())
-        self._names.append(name)
+            self._folder = files.make_folder(place / mark)
+        name = f"{len(self._paths):07d}{extension}"
+        try:
+            (self._folder / name).write_bytes(content)
+        except OSError as error:
+            raise SourceError(
+                f"'{self._folder.parent}' cannot be written: {error.strerror or error}.",
+                "Free some space, or choose another folder with the environment variable SIGHTLINE_CACHE.",
+            ) from None
+        self._digest.update(len(content).to_bytes(8, "big") + content)
+        self._paths.append(name)
 
 
 def _pixels(picture: Any) -> NDArray[Any]:
     array = np.array(picture)
     return array[..., None] if array.ndim == 2 else array
+
+
+def _extension(content: bytes) -> str:
+    """Find the extension of an encoded image from its content; ``.img`` if nobody knows it."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return f".{(picture.format or 'img').lower()}"
+    except Exception:  # a broken file can make Pillow raise anything; the decoder will say what
+        return ".img"

@@ -51,7 +51,7 @@ def load(
         download: fetch the files of a known data set if they are missing.
         training: refuse what cannot be trained on: a single class, or a class with a single image. False takes them,
             for evaluation.
-        progress: shows a download.
+        progress: shows a download, and the reading of a data set in Python.
 
     Returns:
         Images with classes in natural order ('2' before '10'); a class needs no image in each split.
@@ -66,9 +66,9 @@ def load(
     elif isinstance(source, tuple) and len(source) == 2:
         images = assemble([from_pair(*source)], name="arrays", layout="arrays (x, y)")
     elif isinstance(source, Mapping):
-        images = read_splits(source)
+        images = read_splits(source, progress=progress)
     elif is_data_set(source):
-        images = read_data_sets({None: source})
+        images = read_data_sets({None: source}, progress=progress)
     else:
         size = f" of {len(source)}" if isinstance(source, (tuple, list)) else ""
         raise SourceError(
