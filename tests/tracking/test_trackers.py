@@ -217,12 +217,18 @@ def test_settings_become_plain_values() -> None:
     assert flat(plain(values))["c"] == "1, 2"
 
 
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.just(Path("a"))
-trees = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3) | st.just(Path("a"))
+)
+trees = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
 
 
 @settings(max_examples=25)
-@given(st.dictionaries(st.text(min_size=1), trees))
+@given(st.dictionaries(st.text(min_size=1, max_size=3), trees, max_size=4))
 def test_any_settings_become_plain_and_flat(values: dict[str, Any]) -> None:
     made = plain(values)
     assert plain(made) == made
