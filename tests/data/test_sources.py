@@ -160,6 +160,9 @@ def test_an_unlabelled_test_folder_is_told(tree: Tree) -> None:
     assert images.counts("valid").tolist() == [1, 0]
     assert images.counts("test").tolist() == [0, 0]
     assert "1 folder beside the splits, in no split: 'test'" in images.ignored
+    only = load(tree(*(f"train/{name}/{k}.jpg" for name in "ab" for k in range(2)), "test/1.jpg", folder="contest"))
+    assert only.layout == "class folders in 'train', no split"
+    assert "1 folder beside the splits, in no split: 'test'" in only.ignored
 
 
 def test_hidden_and_system_entries_are_left_aside_and_told(tree: Tree) -> None:
@@ -193,6 +196,11 @@ def test_a_level_that_may_be_the_classes_is_told(tree: Tree) -> None:
     images = load(tree(*(f"{outer}/{name}/1.jpg" for outer in ("farm", "zoo") for name in ("cat", "dog"))))
     assert images.classes == ("farm", "zoo")
     assert "every class folder holds the folders 'cat', 'dog', which were not taken for classes" in images.ignored
+
+
+def test_a_class_may_have_a_splits_word_in_its_name(tree: Tree) -> None:
+    root = tree(*(f"{name}/{view}/1.jpg" for name in ("test tube", "beaker") for view in ("front", "back")))
+    assert load(root).classes == ("beaker", "test tube")
 
 
 @pytest.mark.parametrize("outer", [("training_set", "test_set"), ("seg_train", "seg_test"), ("Train-1", "Val-1")])

@@ -44,6 +44,7 @@ class Aside:
     hidden: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     empty: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
     sentences: list[str] = field(default_factory=list)
 
     def add(self, other: Aside) -> None:
@@ -51,6 +52,7 @@ class Aside:
         self.hidden += other.hidden
         self.others += other.others
         self.empty += other.empty
+        self.links += other.links
         self.sentences += other.sentences
 
     def told(self) -> tuple[str, ...]:
@@ -58,6 +60,8 @@ class Aside:
         found = list(self.sentences)
         if self.empty:
             found.append(f"{_count(len(self.empty), 'folder')} without images: {listed(self.empty, 6)}")
+        if self.links:
+            found.append(f"{_count(len(self.links), 'link')} to folders already read: {listed(self.links, 3)}")
         if self.hidden:
             found.append(f"{_count(self.hidden.total(), 'hidden or system entry')}: {_tally(self.hidden)}")
         if self.others:
@@ -130,7 +134,9 @@ def _with_splits(path: Path, top: Listing, splits: dict[str, Listing]) -> Images
         by_split[split] = folder
     aside = top.aside
     others = [folder for folder in top.folders if folder not in splits]
-    filled = [folder for folder in others if _list(os.path.join(top.path, folder)).beside]
+    # A folder with a split's name is one that has no labels; one with another name may be a class.
+    strange = [folder for folder in others if folder.lower() not in SPLIT_NAMES]
+    filled = [folder for folder in strange if _list(os.path.join(top.path, folder)).beside]
     if len(splits) == 1 and filled:
         only = next(iter(splits))
         raise SourceError(
@@ -227,7 +233,7 @@ def _walk(folder: str, aside: Aside) -> tuple[list[str], set[str], bool]:
         here = stack.pop()
         place = os.path.realpath(here)
         if place in seen:  # links may lead in a circle
-            aside.sentences.append(f"the link '{here}' leads to a folder that was already read")
+            aside.links.append(here)
             continue
         seen.add(place)
         for entry in _entries(here):
@@ -310,7 +316,7 @@ def _look_like_splits(path: Path, top: Listing) -> None:
         return
     names = sorted(top.below, key=natural_key)
     words = {word for name in names for word in re.split(r"[^a-z]+", name.lower())}
-    if words & set(SPLIT_NAMES):
+    if len({SPLIT_NAMES[word] for word in words & SPLIT_NAMES.keys()}) > 1:
         raise SourceError(
             f"the folders {listed(names, 4)} in '{path}' hold the same folders ({listed(sorted(common), 4)}), "
             "so they look like splits, but their names are unknown.",
