@@ -45,8 +45,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace the content of ``path`` by UTF-8 text, whole or not at all."""
-    write_bytes(path, content.encode())
+    """Replace the content of ``path`` by UTF-8 text (file names that are not, as their bytes), whole or not at all."""
+    write_bytes(path, content.encode(errors="surrogateescape"))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -168,7 +168,7 @@ class RunFolder:
     def read_json(self, path: Path, to: str = "go on") -> Any:
         """Read one of the run's JSON files."""
         try:
-            return json.loads(self.need(path, to).read_text())
+            return json.loads(self.need(path, to).read_text(encoding="utf-8", errors="surrogateescape"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"'{path}' is damaged: {error}.", "Restore it from a copy, or train again.") from None
 

@@ -69,6 +69,7 @@ class Settings(Strict):
     # training
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="Passes over the data.")
     minutes: Annotated[float, Field(gt=0)] | None = Field(None, description="Fit the training into this time.")
+    train_steps: Annotated[int, Field(ge=1)] | None = Field(None, description="Steps per epoch; else all images.")
     batch_size: Annotated[int, Field(ge=1)] | None = Field(None, description="Images per step.")
     optimizer: str = Field("adamw", description="sgd (Nesterov), adam, adamw, or any of torch.optim.")
     lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="Peak learning rate.")
@@ -93,6 +94,7 @@ class Settings(Strict):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it, else fp32.")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile; auto: only if it pays back.")
+    keep_memory: bool = Field(True, description="Keep freed memory for the next step (glibc; faster).")
     # run
     runs: Path = Field(Path("runs"), description="Folder in which run folders are made.")
     name: str | None = Field(None, description="Name of the run folder; else a time stamp.")
@@ -126,20 +128,27 @@ class Settings(Strict):
             if v != type(self).model_fields[k].get_default(call_default_factory=True)
         }
 
+    def as_toml(self) -> dict[str, Any]:
+        """Give what TOML can hold: plain values, without the settings that are None."""
+        return {k: v for k, v in self.model_dump(mode="json").items() if v is not None}
+
     @classmethod
-    def from_toml(cls, path: Path, **overrides: Any) -> Settings:
-        """Read settings from a TOML file; ``overrides`` win.
+    def from_toml(cls, path: Path, *, table: str | None = None) -> Settings:
+        """Read settings from a TOML file, or from one table of it (a run's own file has ``[settings]``).
 
         Raises:
             SettingsError: the file is missing, is no TOML, or holds an unknown or impossible setting.
         """
-        return cls(**{**read_toml(path), **overrides})
+        values = read_toml(path)
+        if table is None and isinstance(values.get("settings"), dict):
+            table = "settings"
+        return cls(**(values if table is None else values.get(table, {})))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file of settings, with faults told in words."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file '{path}' cannot be read: {error}.", "Check the path.") from None
     except tomllib.TOMLDecodeError as error:

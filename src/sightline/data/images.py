@@ -18,7 +18,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 def natural_key(text: str) -> tuple[Any, ...]:
     """Sort key under which ``'img2' < 'img10'``: digit runs compare as numbers, letters without case."""
     parts = re.split(r"(\d+)", text)
-    return (*((0, int(p), "") if p.isdigit() else (1, 0, p.casefold()) for p in parts if p), (2, 0, text))
+    return (*((0, int(p), "") if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p), (2, 0, text))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,3 +86,7 @@ class Images:
             splits=pick(self.splits),
             groups=pick(self.groups),
         )
+
+    def relabel(self, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Images:
+        """Give the same images numbered by other classes, such as those of a trained model."""
+        return replace(self, labels=labels.astype(np.int64), classes=classes)

@@ -8,6 +8,7 @@ better known Python version is a pickle, and Sightline reads no pickles.
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from sightline.data.arrays import Part, assemble
 from sightline.data.download import File, fetch, sha256_of
 from sightline.data.images import Images, Split
 from sightline.data.labels import name_labels
-from sightline.errors import SourceError
+from sightline.errors import RunError, SourceError
 from sightline.progress import Progress
 
 
@@ -106,6 +107,18 @@ def kept() -> list[cache.Cached]:
             name = place.name if room == "datasets" else "pictures of a data set in Python"
             found.append(cache.Cached(place, name, sum(size.st_size for size in sizes), used))
     return found
+
+
+def drop(place: Path) -> None:
+    """Delete one folder that ``kept`` lists.
+
+    Raises:
+        RunError: it cannot be deleted.
+    """
+    try:
+        shutil.rmtree(place)
+    except OSError as error:
+        raise RunError(f"'{place}' could not be deleted: {error.strerror or error}.", "Delete it by hand.") from error
 
 
 def _find(file: File, name: str, entry: Known, data_dir: Path | None, store: Path) -> Path | None:

@@ -74,7 +74,8 @@ def save_weights(path: Path, weights: Mapping[str, Any], **told: int | str) -> N
         RunError: the disk is full, or there is no permission.
     """
     tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
-    _write(path, tensors, {"format": "pt", **{name: str(value) for name, value in told.items()}})
+    # One key only: the library writes several in random order, and equal weights shall give equal files.
+    _write(path, tensors, {"sightline": json.dumps(told)})
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], told: dict[str, str]) -> None:

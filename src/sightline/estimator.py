@@ -1,0 +1,148 @@
+"""The recipe as a scikit-learn estimator: ``fit``, ``predict``, ``predict_proba``, ``score``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sightline.data.arrays import assemble, from_pair
+from sightline.progress import Progress
+from sightline.recipe import train
+from sightline.serving.predict import Predictor
+from sightline.settings import Settings
+
+
+class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """An image classifier that works in ``Pipeline``, ``cross_val_score``, ``GridSearchCV`` and ``VotingClassifier``.
+
+    A share of the training data is kept to choose the best epoch; nothing is written but a temporary folder,
+    and nothing is printed unless ``quiet=False``. The parameters are those of ``Settings`` with the same names.
+
+    Args:
+        model: name of the network; ``mlp`` takes plain feature rows, too.
+        options: the network's own options.
+        image_size: side in pixels, or (height, width); None keeps or chooses.
+        resize: ``pad``, ``crop`` or ``squash``.
+        epochs: passes over the data; None chooses.
+        batch_size: images per step; None chooses.
+        optimizer: name of the optimizer.
+        lr: peak learning rate; None chooses.
+        weight_decay: None chooses.
+        schedule: how the learning rate moves.
+        augment: ``none``, ``light``, ``strong`` or ``auto``.
+        label_smoothing: share of the target spread over all classes.
+        dropout: share of features switched off before the last layer.
+        patience: epochs without improvement before it stops; 0: never.
+        valid_fraction: share kept to choose the best epoch.
+        random_state: the seed.
+        device: ``auto``, ``cpu``, ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16``, ``fp16``.
+        quiet: no progress on stderr.
+
+    Attributes:
+        classes_: the labels, sorted, (K,).
+        n_features_in_: size of the second axis of X.
+        history_: one row of plain numbers per epoch.
+        network_: the fitted ``torch.nn.Module``, in evaluation mode.
+    """
+
+    def __init__(
+        self,
+        model: str = "resnet18",
+        *,
+        options: dict[str, Any] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        resize: str = "pad",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        optimizer: str = "adamw",
+        lr: float | None = None,
+        weight_decay: float | None = None,
+        schedule: str = "onecycle",
+        augment: str = "auto",
+        label_smoothing: float = 0.0,
+        dropout: float = 0.0,
+        patience: int = 0,
+        valid_fraction: float = 0.1,
+        random_state: int = 0,
+        device: str = "auto",
+        precision: str = "auto",
+        quiet: bool = True,
+    ) -> None:
+        self.model = model
+        self.options = options
+        self.image_size = image_size
+        self.resize = resize
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.augment = augment
+        self.label_smoothing = label_smoothing
+        self.dropout = dropout
+        self.patience = patience
+        self.valid_fraction = valid_fraction
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+        self.quiet = quiet
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on labelled images.
+
+        Args:
+            X: images N,H,W[,C] (uint8, or float in any range), signals N,L or N,C,L, or feature rows N,F.
+            y: N labels, numbers or text.
+
+        Raises:
+            SightlineError: the images, labels or parameters cannot be used.
+        """
+        X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=4)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        images = assemble([from_pair(_stored(X), codes)], name="arrays", layout="arrays (X, y)")
+        parameters = self.get_params()
+        quiet, seed = parameters.pop("quiet"), parameters.pop("random_state")
+        values = {name: value for name, value in parameters.items() if value is not None}
+        with tempfile.TemporaryDirectory() as folder:
+            run = train(
+                images,
+                settings=Settings(**values, seed=seed, test_fraction=0.0, runs=Path(folder)),
+                progress=Progress(quiet=quiet),
+            )
+            self.history_ = run.history.rows
+            self.network_ = run.model
+            self._preprocessing = run.preprocessing
+            self._temperature = run.predictor.temperature
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Give calibrated class probabilities, float32 (N, K), columns as in ``classes_``."""
+        check_is_fitted(self)
+        X = validate_data(self, X, allow_nd=True, dtype="numeric", reset=False)
+        predictor = Predictor(
+            self.network_,
+            [str(label) for label in self.classes_],
+            self._preprocessing,
+            temperature=self._temperature,
+        )
+        return predictor.predict(_stored(X)).probabilities
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Give the most probable label of each image, (N,), of the type of the labels in ``fit``."""
+        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return found
+
+
+def _stored(X: NDArray[Any]) -> NDArray[Any]:
+    """Keep uint8 pixels as they are; everything else is float32 in its own units."""
+    return X if X.dtype == np.uint8 else X.astype(np.float32)

@@ -1,0 +1,94 @@
+"""Settings the user left open -> values chosen from the data and the machine, each with its reason in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sightline.errors import SettingsError
+from sightline.settings import Settings
+
+PEAK_LR = {"sgd": 0.1, "adam": 1e-3, "adamw": 2e-3}
+"""Peak learning rate per optimizer for a batch of 128; others get Adam's."""
+
+WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
+"""Decoupled for AdamW (Loshchilov & Hutter 2019), added to the gradient elsewhere."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Resolved settings and, for each one that was left open, why it is what it is."""
+
+    settings: Settings
+    reasons: dict[str, str]
+
+
+def make(settings: Settings, *, train: int, size: Sequence[int], size_reason: str) -> Plan:
+    """Fill in what the user left open; what he set is never changed.
+
+    Args:
+        settings: as given.
+        train: training images.
+        size: spatial size the pixels were packed at.
+        size_reason: why that size.
+
+    Raises:
+        SettingsError: the batch is larger than the training set.
+    """
+    values: dict[str, object] = {}
+    reasons: dict[str, str] = {}
+
+    def choose(name: str, value: object, reason: str) -> None:
+        if getattr(settings, name) is None:
+            values[name] = value
+            reasons[name] = reason
+
+    if settings.batch_size is not None and settings.batch_size > train:
+        raise SettingsError(
+            f"'batch_size' is {settings.batch_size}, but there are only {train} training images.",
+            f"Use at most --batch-size {train}; {batch_size(train)} would be a usual choice.",
+        )
+    if len(size) == 2:
+        choose("image_size", tuple(size) if size[0] != size[1] else size[0], size_reason)
+    batch = settings.batch_size or batch_size(train)
+    choose("batch_size", batch, f"{train} training images: at least 20 steps an epoch, at most 128 a step")
+    if settings.minutes is None:
+        choose("epochs", epochs(train), "about 100,000 images seen in all, within 15 to 60 epochs")
+    optimizer = settings.optimizer.lower()
+    peak = PEAK_LR.get(optimizer, PEAK_LR["adam"])
+    lr = float(f"{peak * math.sqrt(batch / 128):.2g}")
+    choose("lr", lr, f"{peak:g} for {settings.optimizer} at batch 128, times the root of {batch}/128")
+    decay = WEIGHT_DECAY.get(optimizer, 0.0)
+    choose("weight_decay", decay, f"usual for {settings.optimizer}")
+    return Plan(settings.model_copy(update=values), reasons)
+
+
+def batch_size(train: int) -> int:
+    """Choose a power of two that leaves at least 20 steps an epoch, within 8 and 128 (or all, if fewer)."""
+    return min(train, 128, max(8, 1 << int(math.log2(max(1, train / 20)))))
+
+
+def epochs(train: int) -> int:
+    """Choose the passes that show about 100,000 images, within 15 and 60."""
+    return min(60, max(15, round(100_000 / train)))
+
+
+def fit_minutes(minutes: float, *, step_s: float, steps: int, eval_s: float) -> tuple[int, int | None]:
+    """Choose how much training fits into a time.
+
+    Args:
+        minutes: the time there is.
+        step_s: seconds of one training step, measured.
+        steps: steps of one epoch.
+        eval_s: seconds of one evaluation (validation and probe), measured.
+
+    Returns:
+        Epochs, and steps per epoch where not even one whole epoch fits (else None). A tenth of the
+        time is kept for the final evaluation and the report.
+    """
+    seconds = minutes * 60 * 0.9
+    whole = int(seconds / (steps * step_s + eval_s))
+    if whole >= 1:
+        return min(whole, 300), None
+    return 1, max(1, min(steps, int((seconds - eval_s) / step_s)))

@@ -1,0 +1,198 @@
+"""A source -> pixels, split, preprocessing and findings, ready to train on; and the same again from a run's record."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline import files
+from sightline.data.health import check
+from sightline.data.images import SPLITS, Images
+from sightline.data.pixels import Pixels, choose_size, pack
+from sightline.data.preprocess import Preprocessing
+from sightline.data.sources import load
+from sightline.data.split import Split, split
+from sightline.errors import RunError
+from sightline.finding import Finding
+from sightline.progress import Progress
+from sightline.run import RunFolder
+from sightline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything about the data that a training needs; row i of ``pixels.array`` is row i of ``pixels.images``.
+
+    Attributes:
+        pixels: decoded once; unreadable files are left out.
+        split: rows of each part.
+        preprocessing: with mean and standard deviation of the training rows.
+        findings: about the data.
+        size_reason: why the pixels have the size they have.
+    """
+
+    pixels: Pixels
+    split: Split
+    preprocessing: Preprocessing
+    findings: tuple[Finding, ...] = ()
+    size_reason: str = ""
+
+    @property
+    def images(self) -> Images:
+        """The readable images."""
+        return self.pixels.images
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of each row, int64 (N,)."""
+        return self.pixels.images.labels
+
+    def names(self, rows: NDArray[np.int64]) -> list[str]:
+        """Name rows as messages and tables do."""
+        return [self.images.label_of(int(row)) for row in rows]
+
+    def fingerprint(self) -> str:
+        """Digest of pixels, labels and classes: two sources with the same one train the same."""
+        digest = hashlib.sha256("\0".join(self.images.classes).encode())
+        digest.update(self.labels.tobytes())
+        digest.update(self.pixels.records.digest[self.pixels.rows].tobytes())
+        return digest.hexdigest()[:32]
+
+
+def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
+    """Decode, split, look for faults, and measure the training pixels.
+
+    Raises:
+        SourceError: the data cannot be used; the message says why.
+    """
+    size, reason = (settings.image_size, "as set") if settings.image_size else choose_size(images)
+    pixels = pack(images, size, settings.resize, strict=settings.strict, progress=progress)
+    readable = pixels.images
+    parts = split(
+        readable.labels,
+        splits=readable.splits,
+        groups=readable.groups,
+        digests=pixels.records.digest[pixels.rows],
+        valid=settings.valid_fraction,
+        test=settings.test_fraction,
+        seed=settings.seed,
+        classes=readable.classes,
+    )
+    preprocessing = pixels.preprocessing.fit(pixels.array, parts.train)
+    return Prepared(pixels, parts, preprocessing, tuple(check(images, pixels, parts)), reason)
+
+
+def survey(images: Images, settings: Settings, progress: Progress) -> list[Finding]:
+    """Look for faults in images that may not even be fit to split; what cannot be split is a finding, not an end."""
+    pixels = pack(images, settings.image_size, settings.resize, progress=progress)
+    readable = pixels.images
+    parts = None
+    if readable.splits is not None:
+        parts = _parts(readable.splits)
+    return check(images, pixels, parts)
+
+
+def record(folder: RunFolder, data: Prepared, *, source: str | None, reasons: dict[str, str]) -> None:
+    """Write what the data were: ``data.json``, ``split.csv`` and ``findings.json``."""
+    images = data.images
+    files.write_json(
+        folder.data,
+        {
+            "source": source,
+            "name": images.name,
+            "layout": images.layout,
+            "kind": images.kind,
+            "classes": list(images.classes),
+            "counts": {part: _counts(data, getattr(data.split, part)) for part in SPLITS},
+            "preprocessing": data.preprocessing.as_dict(),
+            "fingerprint": data.fingerprint(),
+            "reasons": reasons,
+            "ignored": list(images.ignored),
+            "notes": list(data.split.notes),
+        },
+    )
+    part_of = np.full(len(images), "", dtype="U5")
+    for part in SPLITS:
+        part_of[getattr(data.split, part)] = part
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "class", "split"])
+    names = data.names(np.arange(len(images)))
+    writer.writerows(zip(names, (images.classes[k] for k in images.labels), part_of, strict=True))
+    files.write_text(folder.split, text.getvalue())
+    files.write_json(folder.findings, [finding.as_dict() for finding in data.findings])
+
+
+def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepared:
+    """Open the data of a run again: the same images, the same split, the same preprocessing.
+
+    Args:
+        folder: the run.
+        progress: shows the decoding, if the cache is gone.
+        source: the data, where the run was trained on arrays in memory or the files have moved.
+
+    Raises:
+        RunError: the source is unknown or its content is not what was trained on.
+    """
+    told = folder.read_json(folder.data, "find its data")
+    source = told["source"] if source is None else source
+    if source is None:
+        raise RunError(
+            f"run '{folder.path}' was trained on arrays in memory, which no folder remembers.",
+            "Give the same data again: source=(x, y).",
+        )
+    settings = read_settings(folder)
+    preprocessing = Preprocessing.from_dict(told["preprocessing"])
+    images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
+    pixels = pack(images, settings.image_size, settings.resize, progress=progress)
+    with folder.need(folder.split, "find its split").open(
+        newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
+        rows = list(csv.DictReader(file))
+    names = [pixels.images.label_of(row) for row in range(len(pixels.images))]
+    kept = {row["file"] for row in rows}
+    if names != [row["file"] for row in rows] or tuple(told["classes"]) != pixels.images.classes:
+        gone, new = len(kept - set(names)), len(set(names) - kept)
+        raise RunError(
+            f"the data of run '{folder.path}' have changed: {gone} images are gone, {new} are new.",
+            f"Restore '{source}' as it was, or train a new run on it.",
+        )
+    part_of = np.array([row["split"] for row in rows])
+    parts = _parts(part_of, tuple(told["notes"]))
+    data = Prepared(pixels, parts, preprocessing)
+    if data.fingerprint() != told["fingerprint"]:
+        raise RunError(
+            f"the data of run '{folder.path}' have changed: same names, but other pixels or labels.",
+            f"Restore '{source}' as it was, or train a new run on it.",
+        )
+    return data
+
+
+def read_settings(folder: RunFolder) -> Settings:
+    """Read the resolved settings of a run."""
+    return Settings.from_toml(folder.need(folder.settings, "know its settings"), table="settings")
+
+
+def describe_source(source: Any) -> str | None:
+    """Say where a source can be found again: an absolute path or a known name; None for arrays in memory."""
+    if not isinstance(source, (str, Path)):
+        return None
+    path = Path(source)
+    return str(path.resolve()) if path.exists() else str(source)
+
+
+def _counts(data: Prepared, rows: NDArray[np.int64]) -> list[int]:
+    counts: list[int] = np.bincount(data.labels[rows], minlength=len(data.images.classes)).tolist()
+    return counts
+
+
+def _parts(part_of: NDArray[np.str_], notes: tuple[str, ...] = ()) -> Split:
+    train, valid, test = (np.flatnonzero(part_of == part).astype(np.int64) for part in SPLITS)
+    return Split(train, valid, test, notes)

@@ -1,0 +1,364 @@
+"""Source -> run: the main job as one function that reads like its description."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import platform
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+import sightline
+from sightline import files, losses, plan
+from sightline.data.augment import Augment
+from sightline.data.presets import preset
+from sightline.data.preview import sheet
+from sightline.data.sources import load
+from sightline.data.stream import Stream
+from sightline.data.summary import describe
+from sightline.diagnosis.calibration import fit_temperature
+from sightline.diagnosis.mistakes import evaluate
+from sightline.errors import RunError, TrainingError
+from sightline.metrics import Accuracy
+from sightline.models import zoo
+from sightline.prepared import Prepared, describe_source, prepare, read_settings, record, restore
+from sightline.progress import Progress
+from sightline.run import RunFolder
+from sightline.serving.predict import Predictor
+from sightline.settings import ReportTypes, Settings, TrainerSettings
+from sightline.tracking.tracker import report_types
+from sightline.trained import Run, network_of, write_report
+from sightline.training import device as devices
+from sightline.training import lr_range, memory, optim, schedule, speed
+from sightline.training.precision import Precision
+from sightline.training.trainer import Trainer
+
+PROBE = 2000
+"""Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
+
+
+def train(
+    source: Any,
+    model: str | None = None,
+    *,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Run:
+    """Train a recogniser on labelled images.
+
+    Args:
+        source: a folder, manifest, ``.npz``, known name, ``Images``, arrays ``(x, y)``, or a torch or
+            Hugging Face data set; see ``sightline.load``.
+        model: name of the network; ``resnet18`` unless settings say otherwise.
+        settings: where to start from; the defaults otherwise.
+        progress: shows what happens; on stderr by default.
+        **changes: any field of ``Settings``, such as ``epochs=10``.
+
+    Returns:
+        The finished run, scored on its test part (on its validation part where there is none).
+
+    Raises:
+        SourceError: the data cannot be used. SettingsError: a setting cannot. ModelError: the network
+        cannot take images of this size. TrainingError: the loss became NaN. RunError: nowhere to write.
+    """
+    progress = progress or Progress()
+    wanted = {**(settings.changed() if settings else {}), **changes, **({"model": model} if model else {})}
+    given = Settings(**wanted)
+    zoo.entry(given.model)
+    device, _ = devices.choose(given.device)
+    if given.keep_memory:
+        memory.keep_memory()
+    images = load(source, data_dir=given.data_dir, download=given.download, progress=progress)
+    progress.show(describe(images))
+    data = prepare(images, given, progress)
+    for finding in data.findings:
+        if finding.severity != "note":
+            progress.note(f"{finding.severity}: {finding.message} {finding.advice}")
+    resolved = resolve(given, data, device, progress)
+    folder = RunFolder.create(resolved.settings.runs, resolved.settings.name)
+    record(folder, data, source=describe_source(source), reasons=resolved.reasons)
+    files.write_text(
+        folder.settings, tomli_w.dumps({"settings": resolved.settings.as_toml(), "given": _toml(given.changed())})
+    )
+    files.write_json(folder.environment, environment(device))
+    files.make_folder(folder.figures)
+    stream = train_stream(data, resolved.settings, torch.device("cpu"))
+    sheet(stream, data.images.classes).save(folder.figures / "inputs.png")
+    trainer = assemble(folder, data, resolved.settings, device, progress)
+    return carry_out(trainer, folder, data, progress)
+
+
+def resume(run: Run | Path | str, *, source: Any = None, progress: Progress | None = None) -> Run:
+    """Continue a run that was cut off, exactly where its last checkpoint was.
+
+    Args:
+        run: the run, or its folder.
+        source: the data, where they were arrays in memory or have moved.
+        progress: shows what happens; on stderr by default.
+
+    Returns:
+        The finished run, bit for bit what it would have been without the interruption (same machine, CPU).
+
+    Raises:
+        RunError: the folder is incomplete, or its data have changed.
+    """
+    progress = progress or Progress()
+    folder = run.folder if isinstance(run, Run) else RunFolder.open(run)
+    if folder.read_state()["status"] == "finished":
+        progress.note(f"run '{folder.path}' is finished; there is nothing to resume.")
+        return Run(folder)
+    settings = read_settings(folder)
+    device, _ = devices.choose(settings.device)
+    if settings.keep_memory:
+        memory.keep_memory()
+    data = restore(folder, progress, source)
+    trainer = assemble(folder, data, settings, device, progress)
+    if folder.checkpoint.is_file():
+        trainer.resume()
+        progress.note(f"continuing '{folder.path}' at epoch {trainer.last_epoch + 1} of {settings.epochs}")
+    return carry_out(trainer, folder, data, progress)
+
+
+def preview(source: Any, *, settings: Settings, progress: Progress) -> Path:
+    """Draw 16 training inputs as the network gets them; nothing is trained.
+
+    Returns:
+        The picture, ``preview.png`` in the folder of runs.
+    """
+    images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
+    data = prepare(images, settings, progress)
+    stream = train_stream(data, settings, torch.device("cpu"))
+    path = files.make_folder(settings.runs) / "preview.png"
+    sheet(stream, data.images.classes).save(path)
+    return path
+
+
+def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_range.Range:
+    """Raise the learning rate step by step on fresh weights and watch the loss."""
+    images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
+    device, _ = devices.choose(settings.device)
+    data = prepare(images, settings, progress)
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, data.preprocessing, len(data.images.classes))
+    return lr_range.find(
+        network,
+        train_stream(data, settings, device),
+        losses.loss("cross-entropy", label_smoothing=settings.label_smoothing),
+        optim.build(settings.optimizer, network, lr=1e-6, weight_decay=settings.weight_decay or 0.0),
+        precision=Precision.choose(settings.precision, device)[0],
+        progress=progress,
+    )
+
+
+def resolve(given: Settings, data: Prepared, device: torch.device, progress: Progress) -> plan.Plan:
+    """Choose what the user left open, print each choice with its reason, and refuse what cannot work."""
+    precision, why = Precision.choose(given.precision, device)
+    resolved = plan.make(
+        given,
+        train=len(data.split.train),
+        size=data.preprocessing.size,
+        size_reason=data.size_reason,
+    )
+    settings = resolved.settings.model_copy(update={"precision": precision.mode})
+    reasons = {**resolved.reasons}
+    if given.precision == "auto":
+        reasons["precision"] = why
+    if given.augment == "auto":
+        reasons["augment"] = augmentation(data, given)[1]
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, data.preprocessing, len(data.images.classes))  # refuses impossible sizes
+    report_types(settings.trackers)
+    augmentation(data, settings)
+    optim.build(settings.optimizer, network, lr=1e-3, momentum=settings.momentum)
+    for sentence in getattr(network, "adaptations", ()):
+        progress.note(f"{settings.model}: {sentence}")
+    if settings.minutes is not None:
+        stream = train_stream(data, settings, device)
+        step_s = speed.step_seconds(network, stream, losses.loss("cross-entropy"), precision)
+        eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
+        epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
+        settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
+        reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
+    shown = {name: getattr(settings, name) for name in reasons}
+    for name, reason in reasons.items():
+        progress.note(f"{name} = {shown[name]} ({reason})")
+    return plan.Plan(settings, reasons)
+
+
+def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
+    """Choose the augmentation, and say why."""
+    return preset(
+        settings.augment,
+        data.preprocessing,
+        data.images.classes,
+        data.pixels.array,
+        data.labels,
+        rows=data.split.train,
+    )
+
+
+def train_stream(data: Prepared, settings: Settings, device: torch.device) -> Stream:
+    """Make the stream of training batches: shuffled, augmented."""
+    batch = settings.batch_size or plan.batch_size(len(data.split.train))
+    spec, _ = augmentation(data, settings)
+    return Stream(
+        data.pixels.array,
+        data.labels,
+        data.split.train,
+        data.preprocessing,
+        batch_size=batch,
+        seed=settings.seed,
+        augment=spec,
+        drop_last=len(data.split.train) > batch,
+        device=device,
+        num_classes=len(data.images.classes),
+    )
+
+
+def assemble(
+    folder: RunFolder, data: Prepared, settings: Settings, device: torch.device, progress: Progress
+) -> Trainer:
+    """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer."""
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, data.preprocessing, len(data.images.classes))
+    batches = train_stream(data, settings, device)
+
+    def plain(rows: Any) -> Stream:
+        return Stream(
+            data.pixels.array,
+            data.labels,
+            rows,
+            data.preprocessing,
+            batch_size=min(len(rows), max(256, batches.batch_size)),
+            shuffle=False,
+            device=device,
+        )
+
+    assert settings.epochs is not None
+    assert settings.lr is not None
+    steps = settings.train_steps or len(batches)
+    optimizer = optim.build(
+        settings.optimizer,
+        network,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay or 0.0,
+        momentum=settings.momentum,
+    )
+    return Trainer(
+        model=network,
+        settings=TrainerSettings(
+            epochs=settings.epochs,
+            metrics=[Accuracy()],
+            logdir=folder.path,
+            train_steps=settings.train_steps,
+            reporttypes=report_types(settings.trackers),
+            earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
+            scheduler_kwargs=None,
+        ),
+        loss_fn=losses.loss("cross-entropy", label_smoothing=settings.label_smoothing),
+        optimizer=optimizer,
+        traindataloader=batches,
+        validdataloader=plain(data.split.valid),
+        scheduler=schedule.build(
+            settings.schedule,
+            lr=settings.lr,
+            steps=settings.epochs * steps // settings.accumulate,
+            warmup=settings.warmup,
+        ),
+        device=device,
+        precision=Precision.of(settings.precision, device),
+        clip_norm=settings.clip_norm,
+        accumulate=settings.accumulate,
+        ema=settings.ema,
+        probe=plain(data.split.train[:: max(1, -(-len(data.split.train) // PROBE))]),
+        folder=folder,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        progress=progress,
+        monitor=settings.monitor,
+        time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
+    )
+
+
+def carry_out(trainer: Trainer, folder: RunFolder, data: Prepared, progress: Progress) -> Run:
+    """Train, score, report; whatever happens, the folder says how it ended."""
+    folder.write_state(status="running")
+    begun = time.perf_counter()
+    try:
+        trainer.loop()
+    except TrainingError as error:
+        folder.write_state(status="failed", stopped=str(error))
+        raise
+    except KeyboardInterrupt:
+        folder.write_state(status="stopped", stopped="interrupted twice; resume continues it")
+        raise
+    seconds = {"training": time.perf_counter() - begun}
+    folder.write_state(stopped=trainer.stopped, best_epoch=trainer.best_epoch, epochs=trainer.last_epoch)
+    begun = time.perf_counter()
+    headline = conclude(trainer, folder, data)
+    seconds["evaluation"] = time.perf_counter() - begun
+    folder.write_state(status="finished", headline=headline, seconds=seconds)
+    write_report(folder, data)
+    return Run(folder, data)
+
+
+def conclude(trainer: Trainer, folder: RunFolder, data: Prepared) -> str:
+    """Score the best weights on the test part, once; write the scores and predictions; give the headline."""
+    predictor = Predictor(
+        trainer.model, data.images.classes, data.preprocessing, device=trainer.device, precision=trainer.precision
+    )
+    valid = data.split.valid
+    predictor.temperature = fit_temperature(predictor.logits(data.pixels.array, valid), data.labels[valid])
+    part, rows = ("test", data.split.test) if len(data.split.test) else ("validation", valid)
+    logits = predictor.logits(data.pixels.array, rows)
+    names = data.names(rows)
+    evaluation = evaluate(
+        logits, data.labels[rows], data.images.classes, names=names, temperature=predictor.temperature
+    )
+    files.write_json(folder.evaluation, {"part": part, **evaluation.as_dict()})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "label", "predicted", *data.images.classes])
+    probabilities = predictor.probabilities(logits)
+    for name, row, p in zip(names, rows, probabilities, strict=True):
+        label, found = data.images.classes[data.labels[row]], data.images.classes[int(p.argmax())]
+        writer.writerow([name, label, found, *(f"{value:.6f}" for value in p)])
+    files.write_text(folder.predictions, text.getvalue())
+    right = evaluation.accuracy
+    return (
+        f"{right.value:.1%} of {len(rows)} {part} images recognised (95 % interval {right.low:.1%} to {right.high:.1%})"
+    )
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Say where and with what a run was made."""
+    packages = {}
+    for name in ("torch", "numpy", "pillow", "scikit-learn", "safetensors"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "unknown"
+    return {
+        "sightline": sightline.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "packages": packages,
+        "command": sys.argv,
+    }
+
+
+def _toml(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+__all__ = ["ReportTypes", "RunError", "resume", "train"]

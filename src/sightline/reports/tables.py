@@ -1,0 +1,135 @@
+"""Scores, predictions, networks, cache entries -> tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sightline.data.cache import Cached
+    from sightline.diagnosis.mistakes import Evaluation, Figure
+    from sightline.finding import Finding
+    from sightline.serving.predict import Predictions
+
+SEVERITY = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def findings(found: Sequence[Finding]) -> RenderableType:
+    """Show findings, the gravest first: what, how much, what to do."""
+    from rich.console import Group
+    from rich.text import Text
+
+    if not found:
+        return Text("nothing to report: every file can be read and no check found a fault.", "green")
+    lines: list[Text] = []
+    for finding in sorted(found, key=lambda f: list(SEVERITY).index(f.severity)):
+        lines.append(
+            Text.assemble(
+                (f"{finding.severity:8}", SEVERITY[finding.severity]), (finding.code, "bold"), "  ", finding.message
+            )
+        )
+        names = [str(name) for name in finding.evidence.get("files", [])]
+        if names:
+            shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+            lines.append(Text(f"{'':8}{shown}", "dim"))
+        lines.append(Text(f"{'':8}-> {finding.advice}"))
+    return Group(*lines)
+
+
+def scores(evaluation: Evaluation) -> RenderableType:
+    """Show the headline figures with their intervals, then one line per class."""
+    from rich.console import Group
+    from rich.table import Table
+
+    head = Table(title=f"{evaluation.count} images", title_justify="left", box=None, pad_edge=False)
+    for title in ("figure", "value", "95 % interval"):
+        head.add_column(title, justify="left" if title == "figure" else "right")
+    for name, figure in evaluation.headline().items():
+        head.add_row(name, *_cells(name, figure))
+    classes = Table(box=None, pad_edge=False)
+    for title in ("class", "images", "precision", "recall", "F1"):
+        classes.add_column(title, justify="left" if title == "class" else "right")
+    for row in evaluation.per_class:
+        cells = (_percent(None if figure is None else figure.value) for figure in (row.precision, row.recall, row.f1))
+        classes.add_row(row.name, str(row.support), *cells)
+    return Group(head, "", classes)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _cells(name: str, figure: Figure) -> tuple[str, str]:
+    if "loss" in name or "Brier" in name:
+        return f"{figure.value:.4f}", f"{figure.low:.4f} to {figure.high:.4f}"
+    return _percent(figure.value), f"{_percent(figure.low)} to {_percent(figure.high)}"
+
+
+def predictions(found: Predictions, top: int = 3) -> RenderableType:
+    """Show each image with its most probable classes."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for rank in range(1, min(top, len(found.classes)) + 1):
+        table.add_column("recognised as" if rank == 1 else f"{rank}.")
+    for name, p in zip(found.names, found.probabilities, strict=True):
+        best = p.argsort()[::-1][:top]
+        table.add_row(name, *(f"{found.classes[k]} {p[k]:.1%}" for k in best))
+    return table
+
+
+def networks() -> tuple[RenderableType, list[dict[str, Any]]]:
+    """List the zoo as a table and as plain rows."""
+    from rich.table import Table
+
+    from sightline.models.zoo import ZOO, parameters
+
+    rows = [
+        {"name": name, "year": entry.year, "paper": entry.paper, "idea": entry.idea, "parameters": parameters(name)}
+        for name, entry in ZOO.items()
+    ]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("year", justify="right")
+    table.add_column("parameters", justify="right")
+    table.add_column("idea")
+    table.add_column("paper")
+    for name, entry in ZOO.items():
+        table.add_row(name, str(entry.year), f"{parameters(name):,}", entry.idea, entry.paper)
+    return table, rows
+
+
+def cache(entries: Iterable[Cached], *, cleared: bool) -> RenderableType:
+    """List the decoded images that are kept."""
+    from rich.console import Group
+    from rich.table import Table
+
+    entries = list(entries)
+    if not entries:
+        return "the cache is empty."
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name")
+    table.add_column("MB", justify="right")
+    table.add_column("last used")
+    table.add_column("place", overflow="fold")
+    for entry in entries:
+        table.add_row(entry.name, f"{entry.bytes / 1e6:,.1f}", entry.used.strftime("%Y-%m-%d %H:%M"), str(entry.place))
+    size = sum(entry.bytes for entry in entries) / 1e6
+    verb = "deleted" if cleared else "kept"
+    tail = "" if cleared else "; delete with: sightline cache --clear"
+    return Group(table, f"{len(entries)} sets {verb}, {size:,.1f} MB{tail}")
+
+
+def two_columns(facts: Mapping[str, Any]) -> RenderableType:
+    """Show named facts, one a line."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, value in facts.items():
+        table.add_row(name, "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+    return table

@@ -1,0 +1,231 @@
+"""A run folder -> the training seen as one object: its model, history, scores, predictions and report."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sightline.data.images import Images
+from sightline.data.pixels import pack
+from sightline.data.preprocess import Preprocessing
+from sightline.data.sources import load
+from sightline.diagnosis.mistakes import Evaluation
+from sightline.diagnosis.mistakes import evaluate as score
+from sightline.errors import SourceError, did_you_mean
+from sightline.models.weights import read_weights
+from sightline.models.zoo import build
+from sightline.prepared import Prepared, read_settings, restore
+from sightline.progress import Progress
+from sightline.reports import page
+from sightline.reports.thumbnails import thumbnails
+from sightline.run import RunFolder
+from sightline.serving.predict import Predictions, Predictor
+from sightline.settings import Settings
+from sightline.training import device as devices
+from sightline.training.history import History
+from sightline.training.precision import Precision
+
+
+class Run:
+    """What ``train`` returns and ``Run.load`` opens.
+
+    Nothing is read before it is asked for; the weights used are those of the best epoch.
+    """
+
+    def __init__(self, folder: RunFolder, data: Prepared | None = None) -> None:
+        self.folder = folder
+        self._data = data
+
+    @classmethod
+    def load(cls, path: Path | str) -> Run:
+        """Open a run folder.
+
+        Raises:
+            RunError: it is missing, incomplete, or from a newer version.
+        """
+        return cls(RunFolder.open(path))
+
+    def __repr__(self) -> str:
+        return f"Run('{self.folder.path}')"
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as resolved."""
+        return read_settings(self.folder)
+
+    @cached_property
+    def _told(self) -> dict[str, Any]:
+        return dict(self.folder.read_json(self.folder.data, "know its classes"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+        return tuple(self._told["classes"])
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """What every image goes through before the network."""
+        return Preprocessing.from_dict(self._told["preprocessing"])
+
+    @property
+    def history(self) -> History:
+        """One row of plain numbers per epoch."""
+        return History.read(self.folder.need(self.folder.history, "read its history"))
+
+    @property
+    def headline(self) -> str:
+        """The result in one sentence."""
+        return str(self.folder.read_state().get("headline", "not evaluated yet"))
+
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The network with its best weights, in evaluation mode, on the processor."""
+        network = network_of(self.settings, self.preprocessing, len(self.classes))
+        read_weights(network, self.folder.need(self.folder.best, "use its weights"))
+        return network.eval()
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The network ready to serve."""
+        return self._predictor()
+
+    def _predictor(self, device: str = "auto") -> Predictor:
+        place, _ = devices.choose(device)
+        mode = self.settings.precision
+        return Predictor(
+            self.model,
+            self.classes,
+            self.preprocessing,
+            device=place,
+            precision=Precision.of(mode, place),
+            temperature=self._temperature(),
+        )
+
+    def _temperature(self) -> float:
+        if not self.folder.evaluation.is_file():
+            return 1.0
+        return float(self.folder.read_json(self.folder.evaluation)["temperature"])
+
+    def data(self, source: Any = None, progress: Progress | None = None) -> Prepared:
+        """Open the data it was trained on; give ``source`` if they were arrays in memory or have moved."""
+        if self._data is None or source is not None:
+            self._data = restore(self.folder, progress or Progress(), source)
+        return self._data
+
+    def evaluate(self, source: Any = None, *, progress: Progress | None = None) -> Evaluation:
+        """Score the best weights.
+
+        Args:
+            source: other images with the same classes: their test part if they have one, else all of
+                them. None takes the run's own test part (its validation part if it has no test part).
+            progress: shows long work.
+
+        Raises:
+            SourceError: the source has a class the model does not know, or other channels.
+        """
+        progress = progress or Progress()
+        if source is None:
+            data = self.data(progress=progress)
+            rows = data.split.test if len(data.split.test) else data.split.valid
+            return self._score(data.pixels.array, data.labels, rows, data.names(rows))
+        images = self._same_classes(
+            load(source, data_dir=self.settings.data_dir, download=self.settings.download, training=False)
+        )
+        size = self.preprocessing.size if self.preprocessing.kind == "image" else None
+        pixels = pack(images, size, self.preprocessing.resize, progress=progress)
+        self._servable(pixels.preprocessing)
+        readable = pixels.images
+        rows = np.arange(len(readable))
+        if readable.splits is not None and (readable.splits == "test").any():
+            rows = np.flatnonzero(readable.splits == "test")
+        return self._score(pixels.array, readable.labels, rows, [readable.label_of(int(r)) for r in rows])
+
+    def _score(
+        self, array: NDArray[Any], labels: NDArray[np.int64], rows: NDArray[np.int64], names: list[str]
+    ) -> Evaluation:
+        logits = self.predictor.logits(array, rows)
+        return score(logits, labels[rows], self.classes, names=names, temperature=self.predictor.temperature)
+
+    def _same_classes(self, images: Images) -> Images:
+        """Number another source's labels as this model does, or refuse classes it does not know."""
+        unknown = [name for name in images.classes if name not in self.classes]
+        if unknown:
+            raise SourceError(
+                f"'{images.name}' has classes this model was not trained on: {', '.join(unknown[:5])}"
+                f"{' ...' if len(unknown) > 5 else ''}.{did_you_mean(unknown[0], self.classes)}",
+                f"It knows: {', '.join(self.classes[:20])}{' ...' if len(self.classes) > 20 else ''}.",
+            )
+        numbers = np.array([self.classes.index(name) for name in images.classes])
+        return images.relabel(numbers[images.labels], self.classes)
+
+    def _servable(self, other: Preprocessing) -> None:
+        mine = self.preprocessing
+        grey_to_colour = mine.kind == other.kind == "image" and (mine.channels, other.channels) == (3, 1)
+        if (
+            other.kind != mine.kind
+            or other.size != mine.size
+            or (other.channels != mine.channels and not grey_to_colour)
+        ):
+            raise SourceError(
+                f"this source holds {other.kind}s of shape {other.shape}; the model takes {mine.kind}s {mine.shape}.",
+                "Evaluate on images of the kind it was trained on.",
+            )
+        if other.stored != mine.stored:
+            raise SourceError(
+                f"this source holds {other.stored} pixels, the model was trained on {mine.stored}.",
+                "Bring the array to that type and range.",
+            )
+
+    def predict(self, images: Any) -> Predictions:
+        """Recognise new images: files, folders, arrays or PIL images. See ``Predictor.predict``."""
+        return self.predictor.predict(images)
+
+    def report(self) -> Path:
+        """Write the report page again and give its path."""
+        return write_report(self.folder, self._data)
+
+
+def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> torch.nn.Module:
+    """Build the network that the settings describe, with fresh weights from torch's generator."""
+    options = dict(settings.options)
+    if settings.dropout:
+        options["dropout"] = settings.dropout
+    return build(
+        settings.model,
+        in_channels=preprocessing.channels,
+        num_classes=num_classes,
+        image_size=preprocessing.size,
+        **options,
+    )
+
+
+def write_report(folder: RunFolder, data: Prepared | None = None) -> Path:
+    """Write the page from the run's files, with pictures of the mistakes where the pixels can be had."""
+    shown: dict[str, bytes] = {}
+    if folder.evaluation.is_file() and data is not None and data.images.kind == "image":
+        worst = json.loads(folder.evaluation.read_text(encoding="utf-8", errors="surrogateescape"))["worst"]
+        rows = {name: row for row, name in enumerate(data.names(np.arange(len(data.images))))}
+        wanted = [mistake["name"] for mistake in worst if mistake["name"] in rows]
+        shown = thumbnails(data.pixels.array, [rows[name] for name in wanted], wanted)
+    return page.write(folder, thumbnails=shown)
+
+
+def evaluate(run: Run | Path | str, source: Any = None) -> Evaluation:
+    """Score a run on its own test part or on another source. See ``Run.evaluate``."""
+    return (run if isinstance(run, Run) else Run.load(run)).evaluate(source)
+
+
+def predict(run: Run | Path | str, images: Any) -> Predictions:
+    """Recognise new images with a run. See ``Run.predict``."""
+    return (run if isinstance(run, Run) else Run.load(run)).predict(images)

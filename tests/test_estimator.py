@@ -1,0 +1,80 @@
+"""ImageClassifier keeps scikit-learn's contract."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.ensemble import VotingClassifier
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sightline import ImageClassifier
+from sightline.errors import SightlineError
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    x, y = load_digits(return_X_y=True)
+    return (x.reshape(-1, 8, 8) * 15.9375).round().astype(np.uint8)[:600], y[:600]
+
+
+FAST = ImageClassifier("mlp", epochs=6, batch_size=32, device="cpu", precision="fp32")
+
+
+def test_images_are_learnt(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    model = clone(FAST).fit(x[:400], y[:400])
+    assert model.score(x[400:], y[400:]) > 0.8
+    p = model.predict_proba(x[400:])
+    assert p.shape == (200, 10)
+    assert np.allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert len(model.history_) == 6
+
+
+def test_labels_keep_their_type(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    names = np.array(["even", "odd"])[y % 2]
+    model = clone(FAST).set_params(epochs=1).fit(x, names)
+    assert set(model.predict(x[:20])) <= {"even", "odd"}
+    assert list(model.classes_) == ["even", "odd"]
+
+
+def test_works_in_scikit_learns_machines(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    flat = x.reshape(len(x), -1)
+    back = FunctionTransformer(lambda rows: rows.reshape(-1, 8, 8))
+    piped = make_pipeline(back, clone(FAST))
+    assert cross_val_score(piped, flat, y, cv=2).mean() > 0.7
+    vote = VotingClassifier(
+        [("a", piped), ("b", clone(piped).set_params(imageclassifier__random_state=1))], voting="soft"
+    )
+    assert vote.fit(flat[:400], y[:400]).score(flat[400:], y[400:]) > 0.8
+
+
+def test_a_fitted_classifier_survives_copying(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    model = clone(FAST).set_params(epochs=1).fit(x, y)
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict_proba(x[:50]), model.predict_proba(x[:50]))
+
+
+def test_unknown_parameter_values_are_told(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    with pytest.raises(SightlineError, match="'resize' should be 'pad', 'crop' or 'squash'"):
+        clone(FAST).set_params(resize="stretch").fit(x, y)
+
+
+@parametrize_with_checks(
+    [ImageClassifier("mlp", epochs=40, batch_size=8, lr=0.01, device="cpu", precision="fp32", valid_fraction=0.2)]
+)
+def test_scikit_learn_contract(estimator: ImageClassifier, check: object) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # the checks provoke warnings of scikit-learn's own
+        check(estimator)  # type: ignore[operator]
