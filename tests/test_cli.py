@@ -151,7 +151,7 @@ def bad_sources(root: Path) -> dict[str, tuple[Path | str, str]]:
     np.savez(root / "lengths.npz", x=x, y=np.arange(19) % 2)
     (root / "text.txt").write_text("hello")
     return {
-        "missing": (root / "photoss", "does not exist"),
+        "missing": (root / "photoss", "neither a folder or file"),
         "empty folder": (root / "empty", "empty"),
         "no class folders": (root / "loose", "class"),
         "one class": (root / "one", "one class"),

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import sightline
-from sightline.errors import SettingsError, SightlineError
+from sightline.errors import SightlineError
+from sightline.flags import pairs, with_flags
 
 if TYPE_CHECKING:
     from sightline.progress import Progress
@@ -58,19 +57,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stder
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files of a known data set.")]
 Download = Annotated[bool, typer.Option("--download", help="Allow a known data set to be downloaded.")]
 
-PANELS = {
-    "Data": ("image_size", "resize", "valid_fraction", "test_fraction", "strict", "data_dir", "download"),
-    "Network": ("model", "dropout"),
-    "Training": (
-        "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule",
-        "warmup", "clip_norm", "accumulate", "ema", "label_smoothing", "augment", "patience", "delta", "monitor",
-        "seed",
-    ),
-    "Machine": ("device", "precision", "compile", "keep_memory"),
-    "Run": ("runs", "name", "trackers", "checkpoint_minutes"),
-}  # fmt: skip
-"""The order and grouping in which ``sightline train --help`` shows the settings."""
-
 
 def settled(command: Callable[..., None]) -> Callable[..., None]:
     """Register a command that takes every setting as a flag; until it is called it only shows its help line."""
@@ -82,76 +68,6 @@ def settled(command: Callable[..., None]) -> Callable[..., None]:
     stub.__doc__ = command.__doc__
     app.command(command.__name__)(stub)
     return command
-
-
-def with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one flag for every setting; it receives those that were typed, as a dict ``flags``.
-
-    Values stay text until ``Settings`` checks them, so that a flag, a TOML key and a Python keyword with the same
-    fault get the same message.
-    """
-    from sightline.settings import Settings
-
-    own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "flags"]
-    flags = []
-    for panel, names in PANELS.items():
-        for name in names:
-            field = Settings.model_fields[name]
-            switch = field.annotation is bool
-            flag = "--" + name.replace("_", "-")
-            option = typer.Option(
-                f"{flag}/--no-{flag[2:]}" if switch else flag,
-                help=f"{field.description}{_default(field.default)}",
-                metavar=None if switch else _metavar(field.annotation),
-                rich_help_panel=panel,
-                show_default=False,
-            )
-            kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
-            flags.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
-
-    def wrapped(**values: Any) -> None:
-        typed = {p.name: values.pop(p.name) for p in flags}
-        command(**values, flags={name: value for name, value in typed.items() if value is not None})
-
-    wrapped.__name__ = command.__name__
-    wrapped.__doc__ = command.__doc__
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + flags
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-    return wrapped
-
-
-def _default(value: Any) -> str:
-    if value is None or value == ():
-        return ""
-    return f" [dim]\\[{'off' if value is False else value}][/dim]"
-
-
-def _metavar(annotation: Any) -> str:
-    """Say what a flag takes: its choices, or its kind."""
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if get_origin(annotation) is Literal:
-        return "|".join(map(str, get_args(annotation)))
-    if get_origin(annotation) in (Union, UnionType):
-        return _metavar(next(a for a in get_args(annotation) if a is not type(None)))
-    return {int: "N", float: "X", str: "NAME", Path: "PATH"}.get(annotation, "VALUE")
-
-
-def pairs(texts: list[str], flag: str) -> dict[str, Any]:
-    """Read ``key=value`` texts; values are TOML where they can be (numbers, true, lists), else text."""
-    import tomllib
-
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise SettingsError(f"{flag} {text} is not key=value.", f"Write it like {flag} width=2.")
-        try:
-            found[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[key.strip()] = value
-    return found
 
 
 def _progress(quiet: bool) -> Progress:
@@ -177,11 +93,12 @@ def check(
 
     progress = _progress(quiet)
     images = load(source, data_dir=data_dir, download=download, training=False, progress=progress)
+    if not as_json:
+        show(describe(images))
     findings = survey(images, Settings(), progress)
     if as_json:
         _print_json({"source": source, "images": len(images), "findings": [finding.as_dict() for finding in findings]})
         return
-    show(describe(images))
     show(table(findings))
 
 
