@@ -43,13 +43,13 @@ def dhashes(array: NDArray[np.generic]) -> NDArray[np.uint64]:
     Returns:
         uint64 (N,): 64 bits each.
     """
-    rows, columns = _areas(array.shape[1], 8), _areas(array.shape[2], 9)
+    rows, columns = areas(array.shape[1], 8), areas(array.shape[2], 9)
     grey = rows @ array.mean(axis=3, dtype=np.float32) @ columns.T
     bits = grey[:, :, 1:] > grey[:, :, :-1] + 1e-3  # a flat area gives zeros, not the rounding of its sum
     return np.packbits(bits.reshape(len(array), 64), axis=1).view(">u8").astype(np.uint64).reshape(-1)
 
 
-def _areas(length: int, parts: int) -> NDArray[np.float32]:
+def areas(length: int, parts: int) -> NDArray[np.float32]:
     """Give the matrix (parts, length) that averages ``length`` pixels over ``parts`` equal stretches."""
     edges = np.linspace(0, length, parts + 1)
     pixel = np.arange(length)
