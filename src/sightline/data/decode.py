@@ -14,7 +14,7 @@ import stat
 import threading
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
@@ -23,9 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from sightline.data.flatten import flatten, to_channels
 from sightline.data.preprocess import Resize
 from sightline.data.resize import GAP, fit, scaled
 from sightline.data.resize import resize_pixels as resize_pixels
+from sightline.data.sniff import Coloured as Coloured
+from sightline.data.sniff import Unreadable as Unreadable
 from sightline.data.sniff import cut_off, sniff
 from sightline.errors import SettingsError
 
@@ -103,7 +106,7 @@ class Decoded:
         width: native width in pixels, upright.
         height: native height in pixels, upright.
         mode: Pillow's name for the file's pixels: ``L``, ``RGB``, ``P``, ``CMYK``, ``I;16``, ...
-        format: Pillow's name for the file's format, a key of ``FORMATS``.
+        format: Pillow's name for the file's format, a key of ``FORMATS``; empty for an image in memory.
         oddities: keys of ``ODDITIES``.
     """
 
@@ -113,27 +116,6 @@ class Decoded:
     mode: str
     format: str
     oddities: tuple[str, ...]
-
-
-class Unreadable(Exception):  # noqa: N818 - it says what the file is
-    """A file that gives no image.
-
-    Attributes:
-        reason: one of few, to group by: ``truncated``, ``not an image (HTML)``, ``zero bytes``, ``a directory``, ...
-        detail: what more is known, may be empty.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}" if self.detail else self.reason
-
-
-class Coloured(Unreadable):
-    """A colour image where only grey ones can be used."""
 
 
 class _Quiet:
@@ -216,13 +198,18 @@ def decode(
     refuse_lenient()
     with quiet, _Opened(path) as file:
         try:
-            return _read(file, os.path.splitext(path)[1].lower(), size, resize, channels)
+            image = Image.open(file, formats=_READERS)
+            decoded = decode_image(image, size, resize, channels, reduce=True)
         except Unreadable:
             raise
         except UnidentifiedImageError:
             raise Unreadable(*sniff(file)) from None
         except Exception as error:  # decoders raise whatever damaged bytes make them stumble over
             raise _reason(error, file) from None
+    extension = os.path.splitext(path)[1].lower()
+    if extension in EXTENSIONS and extension not in FORMATS.get(decoded.format, ()):
+        return replace(decoded, oddities=(*decoded.oddities, "wrong extension"))
+    return decoded
 
 
 def read_size(path: Path | str) -> tuple[int, int]:
@@ -255,10 +242,27 @@ def refuse_lenient() -> None:
         )
 
 
-def _read(
-    file: BinaryIO, extension: str, size: tuple[int, int] | None, resize: Resize, channels: int | None
+def decode_image(
+    image: Image.Image,
+    size: tuple[int, int] | None = None,
+    resize: Resize = "pad",
+    channels: int | None = None,
+    *,
+    reduce: bool = False,
 ) -> Decoded:
-    image = Image.open(file, formats=_READERS)
+    """Bring an image that Pillow has opened, or holds in memory, to pixels: the steps that files go through.
+
+    Args:
+        image: of any mode; loaded if it is not yet.
+        size: wanted (height, width) in pixels; None keeps the native size.
+        resize: what to do with another shape, see ``resize_pixels``.
+        channels: as in ``decode``.
+        reduce: an image that is not loaded yet may be decoded at a lower resolution, and stays so.
+
+    Raises:
+        Unreadable: a decompression bomb, NaN pixels, or a colour image where ``channels`` is 1; what Pillow raises for
+            a damaged file is passed on.
+    """
     width, height = image.size
     if width * height > LIMIT:
         raise Unreadable("decompression bomb", f"{width}x{height} pixels")
@@ -266,10 +270,11 @@ def _read(
     odd: list[str] = []
     if getattr(image, "is_animated", False):
         odd.append("animated" if format_ in ("GIF", "PNG", "WEBP", "AVIF") else "several pictures")
-    if any(";16" in str(tile.args) for tile in image.tile) and mode not in ("I", "I;16", "I;16B", "I;16L", "F"):
+    deep = any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+    if deep and mode != "F" and not mode.startswith("I"):
         odd.append("16-bit")  # colour or with alpha: Pillow itself takes the upper byte of each sample
     turn = _orientation(image)
-    if size is not None and format_ in ("JPEG", "MPO"):
+    if reduce and size is not None and format_ in ("JPEG", "MPO"):
         _draft(image, size, resize, turn)
     with _one_heavy if image.width * image.height > _HEAVY else nullcontext():
         image.load()
@@ -278,21 +283,19 @@ def _read(
             odd.append("damaged EXIF")
         elif turn != 1 or later != 1:
             odd.append("EXIF-rotated")
-        flat = _flat(image, odd)
+        flat = flatten(image, odd)
         if later in _TURNS:
             flat = flat.transpose(_TURNS[later])
         array = fit([flat], size or (flat.height, flat.width), resize)
     if max(turn or 1, later or 1) >= 5:
         width, height = height, width
-    if extension in EXTENSIONS and extension not in FORMATS.get(format_, ()):
-        odd.append("wrong extension")
     if max(width, height) > 10 * min(width, height):
         odd.append("extreme aspect")
     if min(width, height) < 4:
         odd.append("tiny")
     if width * height > LARGE:
         odd.append("very large")
-    return Decoded(_channels(array, channels), width, height, mode, format_, tuple(odd))
+    return Decoded(to_channels(array, channels), width, height, mode, format_, tuple(odd))
 
 
 def _draft(image: Image.Image, size: tuple[int, int], resize: Resize, turn: int | None) -> None:
@@ -305,80 +308,13 @@ def _draft(image: Image.Image, size: tuple[int, int], resize: Resize, turn: int 
 
 def _orientation(image: Image.Image) -> int | None:
     """Give the EXIF orientation 1..8 (1 if there is none), or None if the tags cannot be read."""
-    if image.format == "PNG" and "exif" not in image.info and cast(Any, image).tile:
+    if image.format == "PNG" and "exif" not in image.info and getattr(image, "tile", None):
         return 1  # Pillow would decode the whole image to look behind the pixels, and swallow what is wrong with it
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
     except Exception:
         return None
     return turn if turn in _TURNS else 1
-
-
-def _flat(image: Image.Image, odd: list[str]) -> Image.Image:
-    """Give the image as ``L`` or ``RGB``; what had to be done for that is added to ``odd``."""
-    mode = image.mode
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        return _deep(image, odd)
-    if mode == "1":
-        odd.append("1-bit")
-    if image.has_transparency_data:
-        grey = mode in ("1", "L", "LA", "La")
-        image = image.convert("LA" if grey else "RGBA")
-        if cast(tuple[int, int], image.getchannel("A").getextrema())[0] < 255:
-            odd.append("palette with transparency" if mode in ("P", "PA") else "transparent")
-            white = Image.new(image.mode, image.size, "white")
-            if grey:  # alpha_composite takes colour only
-                white.paste(image.getchannel("L"), mask=image.getchannel("A"))
-                image = white
-            else:
-                image = Image.alpha_composite(white, image)
-        return image.convert("L" if grey else "RGB")
-    if mode == "CMYK":
-        odd.append("CMYK")
-    if mode in ("P", "PA"):
-        odd.append("palette")
-    return image.convert("L" if mode in ("1", "L") else "RGB")
-
-
-def _deep(image: Image.Image, odd: list[str]) -> Image.Image:
-    """Scale samples of more than 8 bits to 0..255 by a rule that needs no other file.
-
-    Full range is the smallest of 255, 4095 and 65535 (for floats also 1) that holds the largest value. Twelve-bit
-    cameras and X-ray devices store 0..4095 in 16 bits: divided by 65535 only 16 nearly black levels would be left.
-    """
-    values = np.asarray(image)
-    if not np.isfinite(values).all():
-        raise Unreadable("NaN or infinite pixels")
-    ranges = {255: "8-bit in 16", 4095: "12-bit in 16", 65535: "16-bit"}
-    if values.dtype.kind == "f":
-        ranges = dict.fromkeys((1, 255, 4095, 65535), "float")
-    low, high = float(values.min()), float(values.max())
-    full = next((full for full in ranges if high <= full), None)
-    if low < 0 or full is None:
-        odd.append("stretched")
-        bytes_ = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))
-    else:
-        odd.append(ranges[full])
-        bytes_ = values.astype(np.float64) * (255 / full)
-    result = np.rint(bytes_).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        odd.append("transparent")
-        result[values == transparent] = 255
-    return Image.fromarray(result)
-
-
-def _channels(array: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
-    """Give H,W,C with the wanted number of channels; None chooses by content."""
-    if channels == 3:
-        return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
-    if array.shape[2] == 1:
-        return array
-    if np.array_equal(array[..., 0], array[..., 1]) and np.array_equal(array[..., 0], array[..., 2]):
-        return array[..., :1]
-    if channels == 1:
-        raise Coloured("colour image", "only grey ones can be used here")
-    return array
 
 
 def _reason(error: Exception, file: BinaryIO) -> Unreadable:

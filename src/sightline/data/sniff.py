@@ -1,4 +1,4 @@
-"""The first bytes of a file that no image reader takes -> what the file is, in words a person can act on."""
+"""A file that no image reader takes -> what it is, in words a person can act on."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ BRANDS: dict[bytes, str] = {
     b"qt  ": "QuickTime video",
 }
 """Brands of the ISO base media format (bytes 8..12 of a file with ``ftyp`` at 4) that Pillow cannot read."""
+
+
+class Unreadable(Exception):  # noqa: N818 - it says what the file is
+    """A file that gives no image.
+
+    Attributes:
+        reason: one of few, to group by: ``truncated``, ``not an image (HTML)``, ``zero bytes``, ``a directory``, ...
+        detail: what more is known, may be empty.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class Coloured(Unreadable):
+    """A colour image where only grey ones can be used."""
 
 
 def sniff(file: BinaryIO) -> tuple[str, str]:
