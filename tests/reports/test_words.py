@@ -43,3 +43,10 @@ def test_values_and_counts() -> None:
     assert words.counted(1, "mistakes") == f"1{words.SPACE}mistake"
     assert words.counted(1797, "images") == f"1,797{words.SPACE}images"
     assert words.size([28, 28]) == f"28{words.SPACE}×{words.SPACE}28"
+
+
+def test_sentences_begin_large_and_hold_code_but_no_markup() -> None:
+    assert words.sentence("raise `valid_fraction` <now>") == "Raise <code>valid_fraction</code> &lt;now&gt;"
+    assert words.sentence("img_1.png is <b>") == "img_1.png is &lt;b&gt;"
+    assert words.sentence("a ` alone, `<i>`") == "A ` alone, `&lt;i&gt;`"
+    assert words.sentence("") == ""

@@ -120,5 +120,6 @@ def _template() -> Template:
         "count": words.count,
         "counted": words.counted,
         "short": short,
+        "sentence": words.sentence,
     }
     return environment.from_string(_file("page.html.j2"))

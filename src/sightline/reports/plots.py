@@ -229,16 +229,14 @@ def reliability(bins: Sequence[Bin]) -> Svg:
     """Draw how often the network is right against how sure it says it is, and below it how often it is that sure.
 
     Args:
-        bins: of confidence, in order; empty ones leave a gap. Upright lines are 95 % intervals (Wilson).
+        bins: of confidence, in order; empty ones leave a gap. Upright lines are 95 % intervals (Wilson); on the
+            dotted line a network is as often right as it says, above it too timid, below it too sure.
     """
     x, y = Scale(0, 100, 46, WIDTH - 40), Scale(0, 100, 268, 34)
     ticks = {float(v): str(v) for v in range(0, 101, 20)}
     body = [
         axes(x, y, x_title="", y_title="Right answers, %", x_ticks=ticks, y_ticks=ticks),
         tag("line", x1=x(0), y1=y(0), x2=x(100), y2=y(100), kind="mark"),
-        text(x(3), y(3) - 8, "perfectly calibrated", turn=-math.degrees(math.atan2(234, 354)), size=11),
-        text(x(3), y(90), "too timid", size=11),
-        text(x(97), y(6), "too sure", anchor="end", size=11),
     ]
     total = sum(each.count for each in bins) or 1
     most = max((each.count for each in bins), default=1) or 1

@@ -21,6 +21,9 @@ ALL_CLASSES = 30
 MOST_CLASSES = 300
 WEAKEST, PAIRS, SHOWN, EVIDENCE = 20, 10, 12, 20
 
+DERIVED = ("image_size", "epochs", "batch_size", "lr", "weight_decay")
+"""Settings that are chosen from the data when the user leaves them open."""
+
 SEVERITIES = {"error": "Error", "warning": "Warning", "note": "Note"}
 RESIZES = {
     "pad": "others are shrunk to fit and padded",
@@ -289,7 +292,11 @@ def settings(facts: Facts) -> dict[str, Any]:
         return {
             "name": name,
             "value": value(facts.settings.get(name, facts.given.get(name, ""))),
-            "default": value(defaults[name]) if name in defaults else "chosen from the data",
+            "default": value(defaults[name])
+            if name in defaults
+            else "chosen from the data"
+            if name in DERIVED
+            else "none",
             "help": (fields[name].description or "") if name in fields else "",
             "reason": str(reasons.get(name, "")),
         }

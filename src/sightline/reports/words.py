@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from sightline.diagnosis.intervals import Figure
 from sightline.reports.svg import short
 
@@ -73,6 +75,15 @@ def value(anything: Any) -> str:
     if isinstance(anything, (list, tuple)):
         return ", ".join(map(value, anything)) or "none"
     return str(anything)
+
+
+def sentence(text: str) -> Markup:
+    """Write a sentence as markup: a capital first, and code between backticks as code."""
+    first = text.split(" ", 1)[0]
+    parts = (text[:1].upper() + text[1:] if first.isalpha() else text).split("`")
+    if len(parts) % 2 == 0:  # a lone backtick is only a backtick
+        return escape("`".join(parts))
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def size(lengths: list[int]) -> str:
