@@ -25,7 +25,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return (x.reshape(-1, 8, 8) * 15.9375).round().astype(np.uint8)[:600], y[:600]
 
 
-FAST = ImageClassifier("mlp", epochs=6, batch_size=32, device="cpu", precision="fp32")
+FAST = ImageClassifier("mlp", epochs=15, lr=0.01, batch_size=32, augment="none", device="cpu", precision="fp32")
 
 
 def test_images_are_learnt(digits: tuple[np.ndarray, np.ndarray]) -> None:
@@ -35,7 +35,7 @@ def test_images_are_learnt(digits: tuple[np.ndarray, np.ndarray]) -> None:
     p = model.predict_proba(x[400:])
     assert p.shape == (200, 10)
     assert np.allclose(p.sum(axis=1), 1, atol=1e-5)
-    assert len(model.history_) == 6
+    assert len(model.history_) == 15
 
 
 def test_labels_keep_their_type(digits: tuple[np.ndarray, np.ndarray]) -> None:
@@ -72,7 +72,7 @@ def test_unknown_parameter_values_are_told(digits: tuple[np.ndarray, np.ndarray]
 
 
 @parametrize_with_checks(
-    [ImageClassifier("mlp", epochs=40, batch_size=8, lr=0.01, device="cpu", precision="fp32", valid_fraction=0.2)]
+    [ImageClassifier("mlp", epochs=20, batch_size=8, lr=0.01, device="cpu", precision="fp32", valid_fraction=0.2)]
 )
 def test_scikit_learn_contract(estimator: ImageClassifier, check: object) -> None:
     with warnings.catch_warnings():

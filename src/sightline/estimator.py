@@ -12,11 +12,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sightline.data.arrays import assemble, from_pair
+from sightline.data import arrays
+from sightline.diagnosis.calibration import fit_temperature
+from sightline.prepared import prepare
 from sightline.progress import Progress
-from sightline.recipe import train
+from sightline.recipe import assemble, resolve
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings
+from sightline.training import device as devices
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -109,20 +112,22 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=4)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        images = assemble([from_pair(_stored(X), codes)], name="arrays", layout="arrays (X, y)")
+        images = arrays.assemble([arrays.from_pair(_stored(X), codes)], name="arrays", layout="arrays (X, y)")
         parameters = self.get_params()
         quiet, seed = parameters.pop("quiet"), parameters.pop("random_state")
         values = {name: value for name, value in parameters.items() if value is not None}
         with tempfile.TemporaryDirectory() as folder:
-            run = train(
-                images,
-                settings=Settings(**values, seed=seed, test_fraction=0.0, runs=Path(folder)),
-                progress=Progress(quiet=quiet),
-            )
-            self.history_ = run.history.rows
-            self.network_ = run.model
-            self._preprocessing = run.preprocessing
-            self._temperature = run.predictor.temperature
+            settings = Settings(**values, seed=seed, test_fraction=0.0, runs=Path(folder))
+            progress = Progress(quiet=quiet)
+            device, _ = devices.choose(settings.device)
+            data = prepare(images, settings, progress)
+            trainer = assemble(None, data, resolve(settings, data, device, progress).settings, device, progress)
+            trainer.loop()
+        self.history_ = trainer.history.rows
+        self.network_ = trainer.model.cpu()
+        self._preprocessing = data.preprocessing
+        valid = Predictor(self.network_, images.classes, data.preprocessing).logits(data.pixels.array, data.split.valid)
+        self._temperature = fit_temperature(valid, data.labels[data.split.valid])
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
@@ -139,6 +144,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Give the most probable label of each image, (N,), of the type of the labels in ``fit``."""
+        check_is_fitted(self)
         found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return found
 

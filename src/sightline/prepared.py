@@ -72,7 +72,10 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
     Raises:
         SourceError: the data cannot be used; the message says why.
     """
-    size, reason = (settings.image_size, "as set") if settings.image_size else choose_size(images)
+    size: int | tuple[int, ...] | None = settings.image_size
+    reason = "as set"
+    if size is None and images.kind == "image":
+        size, reason = choose_size(images)
     pixels = pack(images, size, settings.resize, strict=settings.strict, progress=progress)
     readable = pixels.images
     parts = split(

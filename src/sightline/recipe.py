@@ -36,7 +36,7 @@ from sightline.settings import ReportTypes, Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
 from sightline.trained import Run, network_of, write_report
 from sightline.training import device as devices
-from sightline.training import lr_range, memory, optim, schedule, speed
+from sightline.training import memory, optim, schedule, speed
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
@@ -141,8 +141,10 @@ def preview(source: Any, *, settings: Settings, progress: Progress) -> Path:
     return path
 
 
-def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_range.Range:
+def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> Any:
     """Raise the learning rate step by step on fresh weights and watch the loss."""
+    from sightline.training import lr_range
+
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
     device, _ = devices.choose(settings.device)
     data = prepare(images, settings, progress)
@@ -224,9 +226,12 @@ def train_stream(data: Prepared, settings: Settings, device: torch.device) -> St
 
 
 def assemble(
-    folder: RunFolder, data: Prepared, settings: Settings, device: torch.device, progress: Progress
+    folder: RunFolder | None, data: Prepared, settings: Settings, device: torch.device, progress: Progress
 ) -> Trainer:
-    """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer."""
+    """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer.
+
+    Without a folder nothing is kept on disk.
+    """
     torch.manual_seed(settings.seed)
     network = network_of(settings, data.preprocessing, len(data.images.classes))
     batches = train_stream(data, settings, device)
@@ -257,7 +262,7 @@ def assemble(
         settings=TrainerSettings(
             epochs=settings.epochs,
             metrics=[Accuracy()],
-            logdir=folder.path,
+            logdir=folder.path if folder else settings.runs,
             train_steps=settings.train_steps,
             reporttypes=report_types(settings.trackers),
             earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,

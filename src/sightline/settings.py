@@ -84,8 +84,8 @@ class Settings(Strict):
     ema: Unit = Field(0.0, description="Decay of the moving average of the weights; 0 switches it off.")
     label_smoothing: Unit = Field(0.0, description="Share of the target spread over all classes.")
     augment: str = Field("auto", description="none, light, strong or auto.")
-    patience: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Epochs without improvement before it stops."
+    patience: Annotated[int, Field(ge=0)] = Field(
+        0, description="Epochs without improvement before it stops; 0: never."
     )
     delta: Annotated[float, Field(ge=0)] = Field(0.0, description="The fall of the loss that counts as improvement.")
     monitor: Monitor = Field("valid_loss", description="What decides which epoch is the best.")
