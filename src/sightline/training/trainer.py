@@ -73,6 +73,7 @@ class Trainer:
     Attributes:
         stopped: why the last loop ended, a phrase.
         interrupted: whether that was Ctrl-C.
+        test_loss: the validation loss of the epoch reported last.
         last_epoch: epochs done.
         step: optimizer updates done.
 
@@ -155,13 +156,12 @@ class Trainer:
         self._tally = Tally.for_device(self.device)
         self._steps: dict[str, float] = {}
         self._scores: dict[str, Scores] = {}
-        self._until = 0
         self._resumed = False
         self._cut = ""
         self.stopped = ""
         self.interrupted = False
-        self.last_epoch = 0
-        self.step = 0
+        self.test_loss = math.nan
+        self.last_epoch = self.step = self._until = 0
 
     @property
     def best_epoch(self) -> int:
@@ -276,6 +276,7 @@ class Trainer:
             test_loss: the validation loss, as ``evalbatches`` gave it.
             metrics: of the validation, by name.
         """
+        self.test_loss = test_loss
         row = self._row(epoch, train_loss, test_loss, metrics)
         for tracker in self._trackers:
             tracker.row(rows.for_trackers(row, metrics))
@@ -358,8 +359,8 @@ class Trainer:
     def _conclude(self, row: dict[str, float]) -> None:
         """Count an epoch: its numbers first, then the checkpoint that knows of them, then the best weights."""
         self.last_epoch += 1
-        whole = self.settings.valid_steps is None and "valid" in self._scores
-        self._record.add(row, self._scores["valid"].losses if whole else None)
+        valid = self._scores.get("valid") if self.settings.valid_steps is None else None
+        self._record.add(row, valid.losses if valid else None)
         with self.ema.applied(self.model):
             improved = self.best.see(row[self.monitor], self.last_epoch, self.model)
             if self.early_stopping:
