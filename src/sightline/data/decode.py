@@ -221,7 +221,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
     with quiet, _Opened(path) as file:
         try:
             image = Image.open(file, formats=_READERS)
-            turned = (_orientation(image) or 1) >= 5
+            turned = image.format != "TIFF" and (_orientation(image) or 1) >= 5  # a TIFF gives its size upright
             return (image.width, image.height) if turned else (image.height, image.width)
         except UnidentifiedImageError:
             raise Unreadable(*sniff(file)) from None
@@ -278,7 +278,7 @@ def decode_image(
         _draft(image, size, resize, turn)
     with _one_heavy if image.width * image.height > _HEAVY else nullcontext():
         image.load()
-        later = _orientation(image)  # PNG may tell it only now; TIFF is turned by Pillow, and then says 1
+        later = _orientation(image)  # PNG may tell it only now; TIFF has been turned by Pillow, and now says 1
         if turn is None or later is None:
             odd.append("damaged EXIF")
         elif turn != 1 or later != 1:
@@ -287,7 +287,7 @@ def decode_image(
         if later in _TURNS:
             flat = flat.transpose(_TURNS[later])
         array = fit([flat], size or (flat.height, flat.width), resize)
-    if max(turn or 1, later or 1) >= 5:
+    if (later or 1) >= 5:
         width, height = height, width
     if max(width, height) > 10 * min(width, height):
         odd.append("extreme aspect")
