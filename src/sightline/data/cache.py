@@ -137,7 +137,7 @@ def sweep(parent: Path) -> None:
 def cached(cache: Path | None = None) -> list[Cached]:
     """List the packed sets, the one used last first."""
     found = []
-    for manifest in folder(cache).glob(f"*/{MANIFEST}"):
+    for manifest in folder(cache).glob(f"[!.]*/{MANIFEST}"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             name = str(json.loads(manifest.read_text(encoding="utf-8"))["name"])
             size = sum(file.stat().st_size for file in manifest.parent.iterdir())

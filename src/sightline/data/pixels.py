@@ -209,7 +209,7 @@ def _checked(images: Images, image_size: int | Sequence[int] | None, resize: str
             f"image_size is {image_size}, but '{images.name}' holds {images.kind}s, which are taken as they are.",
             "Leave image_size out.",
         )
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    size = tuple(image_size) if isinstance(image_size, Sequence) else (image_size, image_size)
     if len(size) != 2 or not all(isinstance(side, int | np.integer) and 1 <= side <= 8192 for side in size):
         raise SettingsError(
             f"image_size is {image_size}, which is no size.", "Give a side such as 96, or height and width, 1 to 8192."
@@ -315,10 +315,9 @@ def _from_array(images: Images, size: tuple[int, ...], resize: Resize) -> Pixels
     dtype = _stored(given)
     native = _spatial(images)
     chunk = max(1, BLOCK // max(1, int(np.prod(given.shape[1:])) * 4))
-    if given.dtype == dtype and size == native:
-        array = given.view()
-    else:
-        array = np.empty((len(given), *size, given.shape[3]) if images.kind == "image" else given.shape, dtype)
+    same = given.dtype == dtype and size == native
+    shape = (len(given), *size, given.shape[3]) if images.kind == "image" else given.shape
+    array = given.view() if same else np.empty(shape, dtype)
     bad: list[int] = []
     for start in range(0, len(given), chunk):
         rows = slice(start, start + chunk)
@@ -329,10 +328,9 @@ def _from_array(images: Images, size: tuple[int, ...], resize: Resize) -> Pixels
         if dtype == np.float32:
             finite = np.isfinite(part.reshape(len(part), -1)).all(axis=1)
             bad.extend((np.flatnonzero(~finite) + start).tolist())
-        if size != native and not bad:
-            array[rows] = [resize_pixels(one, (size[0], size[1]), resize) for one in part]
-        elif array.base is not given:
-            array[rows] = part
+        if bad or same:
+            continue
+        array[rows] = part if size == native else [resize_pixels(one, (size[0], size[1]), resize) for one in part]
     if bad:
         raise SourceError(
             f"{len(bad):,} of {len(given):,} rows of '{images.name}' hold NaN or infinite values, the first is row "
