@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sightline.models import arithmetic
 from sightline.models.layers import SideModule, TableConv, children
-from sightline.models.plan import MisfitError, Norm, Plan, leaves
+from sightline.models.plan import Conv, MisfitError, Norm, Plan, leaves
 
 AUXILIARY_WEIGHT = 0.3
 """Weight of each auxiliary loss (Szegedy et al. 2014, section 5)."""
@@ -18,7 +18,7 @@ class Network(nn.Module):
 
     Attributes:
         plan: the layers as data; ``sightline.models.arithmetic.table(model.plan)`` gives their integers.
-        adaptations: sentences that say where it departs from its paper for this input size; empty when it does not.
+        adaptations: sentences for the log that say how it was fitted to this input; empty for the paper's own size.
 
     Raises:
         ModelError: the input does not pass through; the message goes through the layers one by one.
@@ -37,9 +37,12 @@ class Network(nn.Module):
         if any(isinstance(part, nn.modules.lazy.LazyModuleMixin) for part in self.modules()):
             _wake(self)
         INITS[plan.init](self)
-        for name, layer in leaves(plan.body):
-            if isinstance(layer, Norm) and layer.zero:
-                nn.init.zeros_(self.get_submodule(name).get_parameter("weight"))
+        with torch.no_grad():
+            for name, layer in leaves(plan.body):
+                if isinstance(layer, Norm) and layer.zero:
+                    self.get_submodule(name).get_parameter("weight").zero_()
+                elif isinstance(layer, Conv) and layer.gain != 1:
+                    self.get_submodule(name).get_parameter("weight").mul_(layer.gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the logits (B, num_classes) of (B, C, *positions)."""
@@ -73,46 +76,52 @@ def _wake(network: Network) -> None:
     network.train()
 
 
-def _he(network: Network) -> None:
-    """Kaiming normal for rectifiers (He et al. 2015b, eq. 10, by outputs); a small last layer starts near ln K."""
+def _inputs(part: nn.Module) -> int:
+    """Count the inputs of one unit; 0 for what has no weights of that kind."""
+    if isinstance(part, TableConv):
+        return part.fan_in * part.weight[0].numel()
+    if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+        return part.weight[0].numel()
+    return 0
+
+
+def _normal(network: Network, gain: float) -> None:
+    """Draw weights of variance ``gain`` / inputs, so that the spread of the maps stays the same on the way up.
+
+    By inputs, not by outputs: in a network without norms, a 1x1 bottleneck from 480 maps to 16 would otherwise
+    multiply the variance by 30. Last layers start small, so that the first loss is near ln K.
+    """
+    heads = {network.stages()["head"], *(part[-1] for part in network.modules() if isinstance(part, SideModule))}
     for part in network.modules():
-        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(part, nn.Linear):
-            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
-        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) and part.bias is not None:
-            nn.init.zeros_(part.bias)
-    _quiet_head(network)
+        inputs = _inputs(part)
+        if inputs:
+            std = 0.25 * inputs**-0.5 if part in heads else (gain / inputs) ** 0.5
+            nn.init.normal_(part.get_parameter("weight"), std=std)
+            if part.bias is not None:
+                nn.init.zeros_(part.get_parameter("bias"))
+
+
+def _he(network: Network) -> None:
+    """Start for rectifiers: variance 2 / inputs (He et al. 2015b, eq. 10)."""
+    _normal(network, 2.0)
 
 
 def _lecun(network: Network) -> None:
-    """Normal weights of variance 1 / inputs, for tanh (LeCun et al. 1998b, eq. 16)."""
-    for part in network.modules():
-        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            nn.init.normal_(part.weight, std=part.weight[0].numel() ** -0.5)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, TableConv):
-            nn.init.normal_(part.weight, std=(part.fan_in * part.weight[0].numel()) ** -0.5)
-
-
-def _quiet_head(network: Network) -> None:
-    head = network.stages().get("head")
-    if isinstance(head, nn.Linear):
-        nn.init.normal_(head.weight, std=0.01)
-
-
-def _torch(network: Network) -> None:
-    """Leave what torch's constructors gave."""
+    """Start for tanh: variance 1 / inputs (LeCun et al. 1998b, eq. 16)."""
+    _normal(network, 1.0)
 
 
 def _tokens(network: Network) -> None:
-    """Truncated normal of 0.02 for dense layers (Dosovitskiy et al. 2021 and their code)."""
+    """Start for transformers: truncated normal of 0.02 in dense layers (Dosovitskiy et al. 2021 and their code)."""
     for part in network.modules():
         if isinstance(part, nn.Linear):
             nn.init.trunc_normal_(part.weight, std=0.02)
             nn.init.zeros_(part.bias)
 
 
-INITS = {"tokens": _tokens, "he": _he, "lecun": _lecun, "torch": _torch}
+def _torch(network: Network) -> None:
+    """Leave what torch's constructors gave."""
+
+
+INITS = {"he": _he, "lecun": _lecun, "tokens": _tokens, "torch": _torch}
 """How the weights of a network start, by the plan's ``init``."""

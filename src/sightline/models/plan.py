@@ -125,6 +125,7 @@ class Conv(Window):
     groups: int = 1
     bias: bool = True
     connections: tuple[tuple[int, ...], ...] = ()  # LeNet's table; empty: every map sees every map (of its group)
+    gain: float = 1.0  # factor on the weights it starts with
 
     def out(self, shape: Shape) -> Shape:
         if shape[0] % self.groups or self.maps % self.groups:
@@ -336,8 +337,8 @@ class Plan:
         body: all layers, from the input to the logits.
         shape: the input, ``(channels, *positions)``.
         stages: stage name -> dotted name of the module that gives the stage's output; the last one is ``head``.
-        adaptations: sentences that say where it departs from the paper for this input.
-        init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh), ``torch`` (torch's own).
+        adaptations: sentences that say how it was fitted to this input, where that departs from the paper.
+        init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh), ``tokens`` (transformers), ``torch``.
     """
 
     name: str

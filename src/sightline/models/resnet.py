@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from sightline.models.adapt import ends, fit
@@ -140,6 +141,8 @@ def assemble(
         for i in range(count):
             stride, maps_out = 2 if stage and not i else 1, maps * net.expansion
             inside = net.block(maps, stride, style, variant, zero_init)
+            if style.norm == "none" and net.shortcut:
+                inside = _quieter(inside, sum(counts))
             inside = (*inside, *style.excite("se", maps_out))
             after = style.act("after")
             if net.shortcut:
@@ -153,6 +156,15 @@ def assemble(
     kept, more = fit(tuple(part for _, parts in stages for part in parts), shape, style)
     head = (("avgpool", Grid(1)), ("flatten", Flatten()), *style.drop(), ("fc", Dense(classes)))
     return Plan(name, Chain((*kept, *head)), shape, (*ends(stages, kept), ("head", "fc")), (*notes, *more))
+
+
+def _quieter(parts: Parts, blocks: int) -> Parts:
+    """Let the last convolution of a block start at 1 / sqrt(blocks): without norms, sums would grow block by block."""
+    last = max(i for i, (_, layer) in enumerate(parts) if isinstance(layer, Conv))
+    return tuple(
+        (name, replace(layer, gain=blocks**-0.5) if i == last and isinstance(layer, Conv) else layer)
+        for i, (name, layer) in enumerate(parts)
+    )
 
 
 def _shortcut(net: Net, maps_in: int, maps: int, stride: int, style: Filled) -> Layer | None:

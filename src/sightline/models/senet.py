@@ -103,3 +103,10 @@ def from_timm(name: str) -> str:
     for theirs, ours in TIMM:
         name = name.replace(theirs, ours)
     return name
+
+
+def to_timm(name: str) -> str:
+    """Give the name in the public weights of a parameter here; the inverse of ``from_timm``."""
+    if name.startswith("fc."):
+        return name.replace("fc.", "last_linear.", 1)
+    return name.replace(".se.", ".se_module.") if name.startswith("layer") else f"layer0.{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -263,17 +264,37 @@ def _shape(name: str, found: Entry, channels: int, size: int | tuple[int, ...]) 
     return (channels, *sizes)
 
 
-def native(name: str) -> Plan:
-    """Plan a network of the zoo at the input and with the classes of its paper."""
+def table(
+    name: str, input_shape: str | Shape | None = None, *, num_classes: int | None = None, **options: Any
+) -> list[arithmetic.Row]:
+    """Work out every layer of a network from integers. Imports no torch.
+
+    Args:
+        name: a name of ``ZOO``.
+        input_shape: ``(channels, *positions)`` or ``"3x224x224"``; None takes the paper's.
+        num_classes: length of the logits; None takes the paper's.
+        options: as for ``build``.
+
+    Raises:
+        ModelError: as for ``build``, and for an input that cannot be read.
+    """
     found = entry(name)
-    return plan(name, in_channels=found.native[0], num_classes=found.classes, image_size=found.native[1:])
+    if isinstance(input_shape, str):
+        if not re.fullmatch(r"\d+(x\d+)+", input_shape):
+            raise ModelError(
+                f"an input of '{input_shape}' cannot be read.", "Write channels x sides: 3x224x224, 1x140."
+            )
+        input_shape = tuple(map(int, input_shape.split("x")))
+    channels, *sizes = found.native if input_shape is None else input_shape
+    classes = found.classes if num_classes is None else num_classes
+    return arithmetic.table(plan(name, in_channels=channels, num_classes=classes, image_size=tuple(sizes), **options))
 
 
 def parameters(name: str) -> int:
     """Count what a network learns, at the input and with the classes of its paper. Imports no torch."""
-    return arithmetic.parameters(arithmetic.table(native(name)))
+    return arithmetic.parameters(table(name))
 
 
 def multiply_adds(name: str) -> int:
     """Count the multiplications of one prediction, at the input of its paper. Imports no torch."""
-    return arithmetic.multiply_adds(arithmetic.table(native(name)))
+    return arithmetic.multiply_adds(table(name))
