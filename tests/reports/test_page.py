@@ -249,6 +249,12 @@ def test_a_thousand_classes_stay_readable(tmp_path: Path) -> None:
     assert len(seen.all("tr")) < 500
 
 
+def test_labels_are_doubted_only_where_the_network_is_sure(tmp_path: Path) -> None:
+    doubt = "the label may be what is wrong"
+    assert doubt in shown(make(tmp_path, "sure", ["a", "b"], strength=1.5, sharper=5.0)[0]).text
+    assert doubt not in shown(make(tmp_path, "unsure", ["a", "b"], strength=1.5, sharper=0.1)[0]).text
+
+
 def test_signals_without_pictures_and_with_drawings(tmp_path: Path) -> None:
     folder, _ = make(tmp_path, "ecg", ["normal", "PVC"], kind="signal", size=(140,), strength=1.0)
     seen = shown(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,9 @@ class Calibration:
     ece: Figure | None = None
     loss: Figure | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Calibration:
-        """Read what ``as_dict`` gave."""
+        """Read what ``Evaluation.as_dict`` wrote."""
         after = {k: None if values[k] is None else Figure.from_dict(values[k]) for k in ("ece", "loss")}
         bins = tuple(Bin(**b) for b in values["bins"])
         return cls(bins, values["expected"], **after)

@@ -19,7 +19,12 @@ from sightline.reports.words import count, counted, decimal, duration, interval,
 ALL_CLASSES = 30
 """Up to how many classes the table shows all at once; above, the weakest come first and the rest is folded away."""
 MOST_CLASSES = 300
+"""Up to how many classes the page holds at all."""
 WEAKEST, PAIRS, SHOWN, EVIDENCE = 20, 10, 12, 20
+"""How many weak classes, confused pairs, mistakes and pieces of evidence are shown before the rest is folded away."""
+
+SURE = 0.9
+"""Confidence from which on a mistake makes one doubt the label rather than the network."""
 
 DERIVED = ("image_size", "epochs", "batch_size", "lr", "weight_decay")
 """Settings that are chosen from the data when the user leaves them open."""
@@ -189,8 +194,7 @@ def classes(facts: Facts, found: Evaluation) -> dict[str, Any]:
     }
 
 
-def _weakness(score: Any) -> float:
-    assert isinstance(score, ClassScore)
+def _weakness(score: ClassScore) -> float:
     return 2.0 if score.f1 is None else score.f1.value
 
 
@@ -225,7 +229,7 @@ def mistakes(found: Evaluation, thumbnails: Mapping[str, str]) -> dict[str, Any]
     return {
         "first": each[:SHOWN],
         "more": each[SHOWN:],
-        "pictures": any(one["picture"] for one in each),
+        "sure": bool(found.worst) and found.worst[0].confidence >= SURE,
         "all": found.count - int(found.confusion.trace()),
     }
 
