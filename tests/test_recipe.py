@@ -26,7 +26,14 @@ QUIET = Progress(quiet=True)
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> sightline.Run:
     """A small network on digits, trained once for all tests here."""
     return sightline.train(
-        "digits", "mlp", epochs=8, runs=tmp_path_factory.mktemp("runs"), name="digits", progress=QUIET, device="cpu"
+        "digits",
+        "mlp",
+        epochs=8,
+        lr=0.005,
+        runs=tmp_path_factory.mktemp("runs"),
+        name="digits",
+        progress=QUIET,
+        device="cpu",
     )
 
 

@@ -28,7 +28,11 @@ LAYERS = (
     ("training",),
     ("diagnosis", "seeing", "ensemble", "tune"),
     ("reports", "serving"),
-    ("plan", "prepared", "recipe", "trained", "estimator", "doctor"),
+    ("plan", "prepared"),
+    ("trained",),
+    ("assembly",),
+    ("recipe", "estimator", "doctor"),
+    ("flags",),
     ("cli",),
     ("__main__",),
 )

@@ -230,10 +230,13 @@ def lr(
 ) -> None:
     """Find a learning rate: raise it step by step and watch the loss (Smith 2017)."""
     from sightline import recipe
+    from sightline.files import write_text
+    from sightline.reports.plots import lr_range
     from sightline.settings import Settings
 
     found = recipe.learning_rate(source, settings=Settings(**flags), progress=_progress(quiet))
-    found.draw(plot)
+    curve = lr_range(found.rates, found.losses, smoothed=found.smoothed, suggestion=found.suggestion)
+    write_text(plot, str(curve))
     if as_json:
         _print_json(found.as_dict())
         return

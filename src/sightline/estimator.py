@@ -12,11 +12,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sightline.assembly import assemble, resolve
 from sightline.data import arrays
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.prepared import prepare
 from sightline.progress import Progress
-from sightline.recipe import assemble, resolve
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings
 from sightline.training import device as devices

@@ -16,32 +16,25 @@ import tomli_w
 import torch
 
 import sightline
-from sightline import files, losses, plan
-from sightline.data.augment import Augment
-from sightline.data.presets import preset
+from sightline import files, losses
+from sightline.assembly import assemble, resolve, train_stream
 from sightline.data.preview import sheet
 from sightline.data.sources import load
-from sightline.data.stream import Stream
 from sightline.data.summary import describe
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
-from sightline.errors import RunError, TrainingError
-from sightline.metrics import Accuracy
+from sightline.errors import TrainingError
 from sightline.models import zoo
 from sightline.prepared import Prepared, describe_source, prepare, read_settings, record, restore
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictor
-from sightline.settings import ReportTypes, Settings, TrainerSettings
-from sightline.tracking.tracker import report_types
+from sightline.settings import Settings
 from sightline.trained import Run, network_of, write_report
 from sightline.training import device as devices
-from sightline.training import memory, optim, schedule, speed
+from sightline.training import lr_range, memory, optim
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
-
-PROBE = 2000
-"""Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
 
 
 def train(
@@ -141,10 +134,8 @@ def preview(source: Any, *, settings: Settings, progress: Progress) -> Path:
     return path
 
 
-def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> Any:
+def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_range.Range:
     """Raise the learning rate step by step on fresh weights and watch the loss."""
-    from sightline.training import lr_range
-
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
     device, _ = devices.choose(settings.device)
     data = prepare(images, settings, progress)
@@ -157,138 +148,6 @@ def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> Any
         optim.build(settings.optimizer, network, lr=1e-6, weight_decay=settings.weight_decay or 0.0),
         precision=Precision.choose(settings.precision, device)[0],
         progress=progress,
-    )
-
-
-def resolve(given: Settings, data: Prepared, device: torch.device, progress: Progress) -> plan.Plan:
-    """Choose what the user left open, print each choice with its reason, and refuse what cannot work."""
-    precision, why = Precision.choose(given.precision, device)
-    resolved = plan.make(
-        given,
-        train=len(data.split.train),
-        size=data.preprocessing.size,
-        size_reason=data.size_reason,
-    )
-    settings = resolved.settings.model_copy(update={"precision": precision.mode})
-    reasons = {**resolved.reasons}
-    if given.precision == "auto":
-        reasons["precision"] = why
-    if given.augment == "auto":
-        reasons["augment"] = augmentation(data, given)[1]
-    torch.manual_seed(settings.seed)
-    network = network_of(settings, data.preprocessing, len(data.images.classes))  # refuses impossible sizes
-    report_types(settings.trackers)
-    augmentation(data, settings)
-    optim.build(settings.optimizer, network, lr=1e-3, momentum=settings.momentum)
-    for sentence in getattr(network, "adaptations", ()):
-        progress.note(f"{settings.model}: {sentence}")
-    if settings.minutes is not None:
-        stream = train_stream(data, settings, device)
-        step_s = speed.step_seconds(network, stream, losses.loss("cross-entropy"), precision)
-        eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
-        epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
-        settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
-        reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
-    shown = {name: getattr(settings, name) for name in reasons}
-    for name, reason in reasons.items():
-        progress.note(f"{name} = {shown[name]} ({reason})")
-    return plan.Plan(settings, reasons)
-
-
-def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
-    """Choose the augmentation, and say why."""
-    return preset(
-        settings.augment,
-        data.preprocessing,
-        data.images.classes,
-        data.pixels.array,
-        data.labels,
-        rows=data.split.train,
-    )
-
-
-def train_stream(data: Prepared, settings: Settings, device: torch.device) -> Stream:
-    """Make the stream of training batches: shuffled, augmented."""
-    batch = settings.batch_size or plan.batch_size(len(data.split.train))
-    spec, _ = augmentation(data, settings)
-    return Stream(
-        data.pixels.array,
-        data.labels,
-        data.split.train,
-        data.preprocessing,
-        batch_size=batch,
-        seed=settings.seed,
-        augment=spec,
-        drop_last=len(data.split.train) > batch,
-        device=device,
-        num_classes=len(data.images.classes),
-    )
-
-
-def assemble(
-    folder: RunFolder | None, data: Prepared, settings: Settings, device: torch.device, progress: Progress
-) -> Trainer:
-    """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer.
-
-    Without a folder nothing is kept on disk.
-    """
-    torch.manual_seed(settings.seed)
-    network = network_of(settings, data.preprocessing, len(data.images.classes))
-    batches = train_stream(data, settings, device)
-
-    def plain(rows: Any) -> Stream:
-        return Stream(
-            data.pixels.array,
-            data.labels,
-            rows,
-            data.preprocessing,
-            batch_size=min(len(rows), max(256, batches.batch_size)),
-            shuffle=False,
-            device=device,
-        )
-
-    assert settings.epochs is not None
-    assert settings.lr is not None
-    steps = settings.train_steps or len(batches)
-    optimizer = optim.build(
-        settings.optimizer,
-        network,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay or 0.0,
-        momentum=settings.momentum,
-    )
-    return Trainer(
-        model=network,
-        settings=TrainerSettings(
-            epochs=settings.epochs,
-            metrics=[Accuracy()],
-            logdir=folder.path if folder else settings.runs,
-            train_steps=settings.train_steps,
-            reporttypes=report_types(settings.trackers),
-            earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
-            scheduler_kwargs=None,
-        ),
-        loss_fn=losses.loss("cross-entropy", label_smoothing=settings.label_smoothing),
-        optimizer=optimizer,
-        traindataloader=batches,
-        validdataloader=plain(data.split.valid),
-        scheduler=schedule.build(
-            settings.schedule,
-            lr=settings.lr,
-            steps=settings.epochs * steps // settings.accumulate,
-            warmup=settings.warmup,
-        ),
-        device=device,
-        precision=Precision.of(settings.precision, device),
-        clip_norm=settings.clip_norm,
-        accumulate=settings.accumulate,
-        ema=settings.ema,
-        probe=plain(data.split.train[:: max(1, -(-len(data.split.train) // PROBE))]),
-        folder=folder,
-        checkpoint_minutes=settings.checkpoint_minutes,
-        progress=progress,
-        monitor=settings.monitor,
-        time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
     )
 
 
@@ -364,6 +223,3 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def _toml(values: dict[str, Any]) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
-
-
-__all__ = ["ReportTypes", "RunError", "resume", "train"]

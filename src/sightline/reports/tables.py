@@ -18,24 +18,22 @@ SEVERITY = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 def findings(found: Sequence[Finding]) -> RenderableType:
     """Show findings, the gravest first: what, how much, what to do."""
-    from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
     if not found:
         return Text("nothing to report: every file can be read and no check found a fault.", "green")
-    lines: list[Text] = []
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for finding in sorted(found, key=lambda f: list(SEVERITY).index(f.severity)):
-        lines.append(
-            Text.assemble(
-                (f"{finding.severity:8}", SEVERITY[finding.severity]), (finding.code, "bold"), "  ", finding.message
-            )
-        )
+        told = Text.assemble((f"{finding.code}\n", "bold"), finding.message)
         names = [str(name) for name in finding.evidence.get("files", [])]
         if names:
-            shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            lines.append(Text(f"{'':8}{shown}", "dim"))
-        lines.append(Text(f"{'':8}-> {finding.advice}"))
-    return Group(*lines)
+            told.append("\n" + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else ""), "dim")
+        told.append(f"\n-> {finding.advice}\n")
+        table.add_row(Text(finding.severity, SEVERITY[finding.severity]), told)
+    return table
 
 
 def scores(evaluation: Evaluation) -> RenderableType:

@@ -1,0 +1,179 @@
+"""Settings and prepared data -> what is left open decided, and a trainer put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from sightline import losses, plan
+from sightline.data.augment import Augment
+from sightline.data.presets import preset
+from sightline.data.stream import Stream
+from sightline.metrics import Accuracy
+from sightline.prepared import Prepared
+from sightline.progress import Progress
+from sightline.run import RunFolder
+from sightline.settings import Settings, TrainerSettings
+from sightline.tracking.tracker import report_types
+from sightline.trained import network_of
+from sightline.training import compiling, optim, schedule, speed
+from sightline.training.precision import Precision
+from sightline.training.trainer import Trainer
+
+PROBE = 2000
+"""Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
+
+
+def resolve(given: Settings, data: Prepared, device: torch.device, progress: Progress) -> plan.Plan:
+    """Choose what the user left open, print each choice with its reason, and refuse what cannot work."""
+    precision, why = Precision.choose(given.precision, device)
+    resolved = plan.make(
+        given,
+        train=len(data.split.train),
+        size=data.preprocessing.size,
+        size_reason=data.size_reason,
+    )
+    settings = resolved.settings.model_copy(update={"precision": precision.mode})
+    reasons = {**resolved.reasons}
+    if given.precision == "auto":
+        reasons["precision"] = why
+    if given.augment == "auto":
+        reasons["augment"] = augmentation(data, given)[1]
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, data.preprocessing, len(data.images.classes))  # refuses impossible sizes
+    report_types(settings.trackers)
+    augmentation(data, settings)
+    optim.build(settings.optimizer, network, lr=1e-3, momentum=settings.momentum)
+    for sentence in getattr(network, "adaptations", ()):
+        progress.note(f"{settings.model}: {sentence}")
+    stream = train_stream(data, settings, device)
+    if settings.minutes is not None:
+        step_s = speed.step_seconds(network, stream, losses.loss("cross-entropy"), precision)
+        eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
+        epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
+        settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
+        reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
+    if given.compile == "auto":
+        choice = compile_if_it_pays(network, stream, settings, precision)
+        settings = settings.model_copy(update={"compile": "on" if choice.compiled else "off"})
+        reasons["compile"] = choice.reason
+    shown = {name: getattr(settings, name) for name in reasons}
+    for name, reason in reasons.items():
+        progress.note(f"{name} = {shown[name]} ({reason})")
+    return plan.Plan(settings, reasons)
+
+
+def compile_if_it_pays(
+    network: nn.Module, stream: Stream, settings: Settings, precision: Precision
+) -> compiling.Choice:
+    """Decide by measuring whether to compile; where that was decided before, do it without measuring again."""
+    precision.arrange(network.to(precision.device))
+    steps = (settings.epochs or 1) * (settings.train_steps or len(stream))
+    x, y = stream.peek(stream.batch_size)
+    return compiling.choose(settings.compile, network, x, y, losses.loss("cross-entropy"), precision, steps=steps)
+
+
+def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
+    """Choose the augmentation, and say why."""
+    return preset(
+        settings.augment,
+        data.preprocessing,
+        data.images.classes,
+        data.pixels.array,
+        data.labels,
+        rows=data.split.train,
+    )
+
+
+def train_stream(data: Prepared, settings: Settings, device: torch.device) -> Stream:
+    """Make the stream of training batches: shuffled, augmented."""
+    batch = settings.batch_size or plan.batch_size(len(data.split.train))
+    spec, _ = augmentation(data, settings)
+    return Stream(
+        data.pixels.array,
+        data.labels,
+        data.split.train,
+        data.preprocessing,
+        batch_size=batch,
+        seed=settings.seed,
+        augment=spec,
+        drop_last=len(data.split.train) > batch,
+        device=device,
+        num_classes=len(data.images.classes),
+    )
+
+
+def assemble(
+    folder: RunFolder | None, data: Prepared, settings: Settings, device: torch.device, progress: Progress
+) -> Trainer:
+    """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer.
+
+    Without a folder nothing is kept on disk.
+    """
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, data.preprocessing, len(data.images.classes))
+    batches = train_stream(data, settings, device)
+
+    def plain(rows: Any) -> Stream:
+        return Stream(
+            data.pixels.array,
+            data.labels,
+            rows,
+            data.preprocessing,
+            batch_size=min(len(rows), max(256, batches.batch_size)),
+            shuffle=False,
+            device=device,
+        )
+
+    assert settings.epochs is not None
+    assert settings.lr is not None
+    steps = settings.train_steps or len(batches)
+    precision = Precision.of(settings.precision, device)
+    forward: Callable[[Any], Any] = network
+    if settings.compile == "on":
+        forward = compile_if_it_pays(network, batches, settings, precision).forward
+        torch.manual_seed(settings.seed)
+    optimizer = optim.build(
+        settings.optimizer,
+        network,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay or 0.0,
+        momentum=settings.momentum,
+    )
+    return Trainer(
+        model=network,
+        settings=TrainerSettings(
+            epochs=settings.epochs,
+            metrics=[Accuracy()],
+            logdir=folder.path if folder else settings.runs,
+            train_steps=settings.train_steps,
+            reporttypes=report_types(settings.trackers),
+            earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
+            scheduler_kwargs=None,
+        ),
+        loss_fn=losses.loss("cross-entropy", label_smoothing=settings.label_smoothing),
+        optimizer=optimizer,
+        traindataloader=batches,
+        validdataloader=plain(data.split.valid),
+        scheduler=schedule.build(
+            settings.schedule,
+            lr=settings.lr,
+            steps=settings.epochs * steps // settings.accumulate,
+            warmup=settings.warmup,
+        ),
+        device=device,
+        precision=precision,
+        forward=forward,
+        clip_norm=settings.clip_norm,
+        accumulate=settings.accumulate,
+        ema=settings.ema,
+        probe=plain(data.split.train[:: max(1, -(-len(data.split.train) // PROBE))]),
+        folder=folder,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        progress=progress,
+        monitor=settings.monitor,
+        time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
+    )
