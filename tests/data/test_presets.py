@@ -127,13 +127,11 @@ def test_the_reason_names_the_setting_that_changes_it() -> None:
     assert "--augment light,flip=off" in why
 
 
-def test_auto_is_stronger_where_images_are_few_and_large_enough() -> None:
-    few, many = np.arange(300) % 3, np.arange(9000) % 3
-    assert preset("auto", COLOUR, THINGS, labels=few)[0].rotate
-    assert not preset("auto", COLOUR, THINGS, labels=many)[0].rotate
-    assert preset("auto", COLOUR, THINGS, labels=many, rows=np.arange(200))[0].rotate
-    assert not preset("auto", Preprocessing("image", 1, (8, 8)), THINGS, labels=few)[0].rotate
-    assert not preset("auto", COLOUR, THINGS)[0].rotate
+def test_auto_is_light_and_strong_does_more() -> None:
+    assert preset("auto", COLOUR, THINGS)[0] == preset("light", COLOUR, THINGS)[0]
+    for kind in ("image", "signal", "volume"):
+        light, strong = (PRESETS[name].amounts[kind].as_dict() for name in ("light", "strong"))
+        assert all(strong[knob] >= amount for knob, amount in light.items() if knob != "border")
 
 
 def test_single_knobs_follow_the_name() -> None:

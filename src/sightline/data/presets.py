@@ -40,22 +40,20 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "strong": Preset(
-        "light, and small turns, zooms, changes of colour, and a box erased",
+        "light, and small turns, zooms and changes of colour: for long trainings that overfit",
         {
-            "image": Augment(
-                shift=0.125, rotate=10, scale=0.15, brightness=0.2, contrast=0.2, saturation=0.2, erase=0.2
-            ),
+            "image": Augment(shift=0.125, rotate=10, scale=0.15, brightness=0.2, contrast=0.2, saturation=0.2),
             "signal": Augment(shift=0.1, scale=0.1, brightness=0.2, noise=0.1, border="edge"),
             "volume": Augment(shift=0.125, brightness=0.2, contrast=0.2, noise=0.1, border="edge"),
         },
     ),
 }
-"""The named presets; ``auto`` is one of them, chosen by ``preset``."""
+"""The named presets; ``auto`` is one of them."""
 
-ENOUGH = 1000
-"""Training images per class from which ``auto`` takes the light preset."""
-TINY = 24
-"""Pixels per side below which ``auto`` takes the light preset: a warp would blur too much."""
+AUTO = "light"
+"""What ``auto`` takes. A small network trained for 20 epochs, two seeds each, recognised of unseen hand signs 98.6 % with
+none, 99.4 % with light, 99.8 % with strong; of five kinds of flowers 72.7 %, 76.3 %, 73.6 %: strong wants longer trainings.
+"""
 
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
@@ -76,7 +74,7 @@ def preset(
         preprocessing: kind and shape of the data.
         classes: K class names; they help to decide on mirror images.
         array: the pixel store, images (N, H, W, C); None decides without looking at pixels.
-        labels: int64 (N,); None takes auto to be light.
+        labels: int64 (N,), needed with ``array``.
         rows: the training rows of the array; None: all.
 
     Returns:
@@ -93,7 +91,7 @@ def preset(
             f"Use one of: {', '.join(known)}; single knobs may follow, such as light,flip=on.",
         )
     knobs = dict(_knob(change) for change in changes)
-    chosen, why = (base, "as asked") if base != "auto" else _strength(preprocessing, labels, rows)
+    chosen = AUTO if base == "auto" else base
     spec = PRESETS[chosen].amounts[preprocessing.kind]
     if preprocessing.channels != 3:
         spec = replace(spec, saturation=0.0)
@@ -105,23 +103,7 @@ def preset(
         told += f"{'off' if safe else 'on'} changes that"
     spec = Augment.from_dict({**spec.as_dict(), **knobs})
     spec.check(preprocessing)
-    return spec, f"{chosen}, {why}: {spec}{told}"
-
-
-def _strength(
-    preprocessing: Preprocessing, labels: NDArray[np.int64] | None, rows: NDArray[np.int64] | None
-) -> tuple[str, str]:
-    """Choose light or strong, and say why."""
-    smallest = min(preprocessing.size)
-    if preprocessing.kind == "image" and smallest < TINY:
-        return "light", f"as the images are {smallest} pixels small"
-    if preprocessing.kind != "image" or labels is None:
-        return "light", f"the careful choice for {preprocessing.kind}s"
-    counts = np.bincount(labels if rows is None else labels[rows])
-    typical = int(np.median(counts[counts > 0]))
-    if typical >= ENOUGH:
-        return "light", f"as there are many training images (about {typical} in a class)"
-    return "strong", f"as there are few training images (about {typical} in a class)"
+    return spec, f"{chosen}: {spec}{told}"
 
 
 def _knob(change: str) -> tuple[str, Any]:
