@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sightline.models.adapt import fit
-from sightline.models.plan import Chain, Conv, Dense, Flatten, Plan, Pool, Shape, Sizes, chain
-from sightline.models.style import Filled, Style
+from sightline.models.plan import Chain, Conv, Dense, Flatten, Plan, Pool, Shape, Sizes, chain, each
+from sightline.models.style import Filled, Style, count
 
 
 def block(maps: int, kernel: Sizes, stride: Sizes, padding: Sizes | None, style: Filled) -> Chain:
@@ -39,11 +39,14 @@ def cnn(
         num_layers: blocks after the first.
     """
     filled = style.filled()
-    hidden, stride = filled.wide(hidden), style.stride or 1
+    hidden, stride = filled.wide(count("hidden", hidden)), style.stride or 1
+    for size in each(kernel_size, 1):
+        count("kernel_size", size)
+    count("maxpool", maxpool)
     one = block(hidden, kernel_size, stride, style.padding, filled)
     layers: list[tuple[str, Chain | Pool]] = [("0", one)]
     stages = [("block0", "convolutions.0")]
-    for i in range(filled.deep(num_layers) if num_layers else 0):
+    for i in range(filled.deep(num_layers) if count("num_layers", num_layers, low=0) else 0):
         layers.append((str(len(layers)), one))
         stages.append((f"block{i + 1}", f"convolutions.{layers[-1][0]}"))
         # the lecture's code has an activation here that changes nothing; its place in the numbering is kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +142,10 @@ class SideModule(nn.Sequential):
     """
 
     logits: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy starts without logits: torch refuses to copy a tensor that has a graph
+        return {**self.__dict__, "logits": None}
 
     def forward(self, x: Tensor) -> Tensor:
         """Look at the maps, and pass them on."""

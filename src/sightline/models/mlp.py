@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sightline.errors import ModelError
 from sightline.models.plan import Chain, Dense, Flatten, Layer, Plan, Shape, chain
-from sightline.models.style import Style
+from sightline.models.style import Style, count
 
 
 def mlp(
@@ -20,12 +19,8 @@ def mlp(
         hidden: units of every hidden layer, or a tuple with the units of each.
         depth: hidden layers; 0 is logistic regression. A tuple ``hidden`` already says how many.
     """
-    units = (hidden,) * depth if isinstance(hidden, int) else tuple(hidden)
-    if not isinstance(depth, int) or depth < 0 or any(not isinstance(unit, int) or unit < 1 for unit in units):
-        raise ModelError(
-            f"'{name}' cannot have hidden={hidden!r}, depth={depth!r}.",
-            "Give whole numbers: hidden from 1 upwards, depth from 0 upwards.",
-        )
+    given = hidden if isinstance(hidden, tuple | list) else (hidden,) * count("depth", depth, low=0, high=1000)
+    units = [count("hidden", unit) for unit in given]
     filled = style.filled()
     layers: list[tuple[str, Layer]] = []
     stages = []

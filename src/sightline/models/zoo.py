@@ -214,8 +214,7 @@ def plan(name: str, *, in_channels: int, num_classes: int, image_size: int | tup
                 f"Its options are: {', '.join(found.options)}.",
             )
     shape = _shape(name, found, in_channels, image_size)
-    if not isinstance(num_classes, int) or num_classes < 1:
-        raise ModelError(f"num_classes is {num_classes!r}.", "Give the number of classes, a whole number from 1.")
+    style.count("num_classes", num_classes)
     shared = style.Style(**{option: value for option, value in options.items() if option not in found.own})
     own = {option: value for option, value in options.items() if option in found.own}
     return found.builder(name, shape, num_classes, shared, **own)
@@ -249,12 +248,10 @@ def build(
 
 def _shape(name: str, found: Entry, channels: int, size: int | tuple[int, ...]) -> Shape:
     """Give ``(channels, *positions)``, or refuse."""
-    sizes = (size, size) if isinstance(size, int) else tuple(size)
-    if not all(isinstance(n, int) and n >= 1 for n in (channels, *sizes)):
-        raise ModelError(
-            f"an input of {channels!r} channels and {size!r} positions cannot be.",
-            "Give whole numbers from 1: in_channels=3, image_size=32 or (height, width).",
-        )
+    sizes = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    style.count("in_channels", channels)
+    for side in sizes:
+        style.count("image_size", side)
     if len(sizes) not in found.dims:
         kinds = {1: "signals (length,)", 2: "images (height, width)", 3: "volumes (depth, height, width)"}
         raise ModelError(
