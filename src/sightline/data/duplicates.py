@@ -153,19 +153,19 @@ def near_pairs(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float32], 
     rows = rows[dhash[rows] != 0]  # a hash without a bit is an image without structure
     thumbs = _thumbs(pixels, rows)
     bits, buckets = _buckets(dhash[rows])
-    keys, likeness = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    others = thumbs[np.random.default_rng(0).permutation(len(thumbs))[:5000]].astype(np.float32)
+    asked = np.full(len(rows), np.nan, np.float32)  # by each image, known once it is needed
+    found = [(np.empty((0, 2), np.int64), np.empty(0, np.float32))]
     for bucket in buckets:
-        for first, second in _close(dhash[rows], bucket, bits):
-            like = np.einsum("ij,ij->i", thumbs[first], thumbs[second], dtype=np.float32)
-            kept = like >= CORRELATION
-            keys.append(first[kept] * len(rows) + second[kept])
-            likeness.append(like[kept])
-    unique, index = np.unique(np.concatenate(keys), return_index=True)
-    pairs, like = np.stack(np.divmod(unique, max(1, len(rows))), axis=1), np.concatenate(likeness)[index]
-    limit = _limits(thumbs, pairs)
-    kept = like >= limit
-    told = float(np.median(limit[kept])) if kept.any() else CORRELATION
-    return rows[pairs[kept]], like[kept], {"bits": bits, "correlation": round(told, 4)}
+        for pairs, likeness in _close(dhash[rows], thumbs, bucket, bits):
+            new = np.unique(pairs[np.isnan(asked[pairs])])
+            asked[new] = _asked(thumbs[new], others)
+            kept = likeness >= asked[pairs].max(axis=1)
+            found.append((pairs[kept], likeness[kept]))
+    pairs, likeness = (np.concatenate(column) for column in zip(*found, strict=True))
+    pairs, index = np.unique(pairs, axis=0, return_index=True)
+    told = round(float(np.median(asked[pairs].max(axis=1))), 4) if len(pairs) else CORRELATION
+    return rows[pairs], likeness[index], {"bits": bits, "correlation": told}
 
 
 def _leak(pixels: Pixels, parts: NDArray[np.str_], groups: list[NDArray[np.int64]]) -> Finding:
@@ -204,30 +204,32 @@ def _buckets(hashes: NDArray[np.uint64]) -> tuple[int, list[NDArray[np.int64]]]:
 
 
 def _close(
-    hashes: NDArray[np.uint64], rows: NDArray[np.int64], bits: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Give the pairs of ascending ``rows`` whose hashes differ in at most ``bits`` bits, some at a time."""
+    hashes: NDArray[np.uint64], thumbs: NDArray[np.float16], rows: NDArray[np.int64], bits: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Give the pairs of ascending ``rows`` that are close in hash and in pixels, with their correlation."""
     block = max(1, (1 << 20) // len(rows))
     for start in range(0, len(rows), block):
         mine, others = rows[start : start + block], rows[start:]
-        first, second = np.nonzero(np.bitwise_count(hashes[mine, None] ^ hashes[None, others]) <= bits)
-        upper = first < second
-        yield mine[first[upper]], others[second[upper]]
+        near = np.bitwise_count(hashes[mine, None] ^ hashes[None, others]) <= bits
+        near &= np.arange(len(mine))[:, None] < np.arange(len(others))
+        first, second = np.nonzero(near)
+        if len(first) > near.size // 16:  # so many that the product of all is cheaper
+            likeness = (thumbs[mine].astype(np.float32) @ thumbs[others].astype(np.float32).T)[first, second]
+        else:
+            likeness = np.einsum("ij,ij->i", thumbs[mine[first]], thumbs[others[second]], dtype=np.float32)
+        close = likeness >= CORRELATION
+        if close.any():
+            yield np.stack([mine[first[close]], others[second[close]]], axis=1), likeness[close]
 
 
-def _limits(thumbs: NDArray[np.float16], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Give the correlation that each pair must reach, by how similar its two images are to others, float32 (P,)."""
-    involved, place = np.unique(pairs, return_inverse=True)
-    others = thumbs[np.random.default_rng(0).permutation(len(thumbs))[:5000]].astype(np.float32)
+def _asked(thumbs: NDArray[np.float16], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the correlation that a near duplicate of each image must reach, by how similar the image is to others."""
     rank = min(len(others), max(5, len(others) // 100))  # the image itself and its copies may be among them
-    similar = np.empty(len(involved), np.float32)
-    for start in range(0, len(involved), 2048):
-        part = thumbs[involved[start : start + 2048]].astype(np.float32) @ others.T
+    similar = np.empty(len(thumbs), np.float32)
+    for start in range(0, len(thumbs), 2048):
+        part = thumbs[start : start + 2048].astype(np.float32) @ others.T
         similar[start : start + 2048] = np.partition(part, -rank, axis=1)[:, -rank]
-    limits: NDArray[np.float32] = np.maximum(
-        CORRELATION, 1 - (1 - similar[place.reshape(pairs.shape)].max(axis=1, initial=-1)) / 10
-    )
-    return limits
+    return np.maximum(np.float32(CORRELATION), 1 - (1 - similar) / 10)
 
 
 def _thumbs(pixels: Pixels, rows: NDArray[np.int64]) -> NDArray[np.float16]:
