@@ -215,8 +215,7 @@ def report(run: RunPath) -> None:
     """Write a run's report page again and print its path."""
     from sightline.trained import Run
 
-    loaded = Run.load(run)
-    print(loaded.report())
+    print(Run.load(run).report())
 
 
 @settled

@@ -17,7 +17,7 @@ from sightline.data.preprocess import Preprocessing
 from sightline.data.sources import load
 from sightline.diagnosis.mistakes import Evaluation
 from sightline.diagnosis.mistakes import evaluate as score
-from sightline.errors import SourceError, did_you_mean
+from sightline.errors import SightlineError, SourceError, did_you_mean
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
 from sightline.prepared import Prepared, read_settings, restore
@@ -191,9 +191,15 @@ class Run:
         """Recognise new images: files, folders, arrays or PIL images. See ``Predictor.predict``."""
         return self.predictor.predict(images)
 
-    def report(self) -> Path:
-        """Write the report page again and give its path."""
-        return write_report(self.folder, self._data)
+    def report(self, progress: Progress | None = None) -> Path:
+        """Write the report page again and give its path; without the data it has no pictures of the mistakes."""
+        progress = progress or Progress()
+        try:
+            data: Prepared | None = self.data(progress=progress)
+        except SightlineError as error:
+            progress.note(f"no pictures of the mistakes: {error.fault}")
+            data = None
+        return write_report(self.folder, data)
 
 
 def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> torch.nn.Module:
@@ -211,13 +217,14 @@ def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: in
 
 
 def write_report(folder: RunFolder, data: Prepared | None = None) -> Path:
-    """Write the page from the run's files, with pictures of the mistakes where the pixels can be had."""
+    """Write the page and its drawings from the run's files, with pictures of the mistakes if the data are given."""
     shown: dict[str, bytes] = {}
-    if folder.evaluation.is_file() and data is not None and data.images.kind == "image":
+    if folder.evaluation.is_file() and data is not None:
         worst = json.loads(folder.evaluation.read_text(encoding="utf-8", errors="surrogateescape"))["worst"]
         rows = {name: row for row, name in enumerate(data.names(np.arange(len(data.images))))}
         wanted = [mistake["name"] for mistake in worst if mistake["name"] in rows]
         shown = thumbnails(data.pixels.array, [rows[name] for name in wanted], wanted)
+    page.draw(folder)
     return page.write(folder, thumbnails=shown)
 
 

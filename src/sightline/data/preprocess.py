@@ -92,13 +92,17 @@ class Preprocessing:
         import torch
 
         scale = 255.0 if self.stored == "uint8" else 1.0
-        axes = [1] * (batch.ndim - 1)
-        axes[-1 if self.kind == "image" else 0] = self.channels
-        mean = torch.tensor(self.mean, device=batch.device).mul_(scale).view(axes)
-        inverse = torch.tensor(self.std, device=batch.device).mul_(scale).reciprocal_().view(axes)
-        x = batch.to(torch.float32).sub_(mean) if batch.dtype != torch.float32 else batch - mean
+        mean = torch.tensor(self.mean, device=batch.device).mul_(scale)
+        inverse = torch.tensor(self.std, device=batch.device).mul_(scale).reciprocal_()
+        if self.kind == "image":  # by whole rows: an axis of 1 or 3 channels is too short to be fast
+            rows = batch.reshape(*batch.shape[:2], -1)
+            mean, inverse = mean.repeat(batch.shape[2]), inverse.repeat(batch.shape[2])
+        else:
+            rows = batch
+            mean, inverse = (value.view(-1, *[1] * (batch.ndim - 2)) for value in (mean, inverse))
+        x = rows.to(torch.float32).sub_(mean) if rows.dtype != torch.float32 else rows - mean
         x = x.mul_(inverse)
-        return x.permute(0, 3, 1, 2) if self.kind == "image" else x
+        return x.view(batch.shape).permute(0, 3, 1, 2) if self.kind == "image" else x
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain JSON values."""

@@ -60,9 +60,12 @@ def _percent(value: float | None) -> str:
 
 
 def _cells(name: str, figure: Figure) -> tuple[str, str]:
-    if "loss" in name or "Brier" in name:
-        return f"{figure.value:.4f}", f"{figure.low:.4f} to {figure.high:.4f}"
-    return _percent(figure.value), f"{_percent(figure.low)} to {_percent(figure.high)}"
+    def show(value: float) -> str:
+        return f"{value:.4f}" if "loss" in name or "Brier" in name else f"{value:.1%}"
+
+    if figure.low is None or figure.high is None:
+        return show(figure.value), "-"
+    return show(figure.value), f"{show(figure.low)} to {show(figure.high)}"
 
 
 def predictions(found: Predictions, top: int = 3) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Rows of the pixel store -> small PNG pictures for a page."""
+"""Rows of the pixel store -> small pictures for a page: PNG of images, SVG of signals."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.reports.plots import signal
+
 SIDE = 112
 """Pixels the shorter side has at least, by whole-number enlargement, so that small images stay sharp."""
 
 
 def thumbnails(array: NDArray[Any], rows: Sequence[int], names: Sequence[str]) -> dict[str, bytes]:
-    """Draw images as PNG.
+    """Draw images, signals, or the middle slices of volumes.
 
     Args:
-        array: the pixel store of images, N,H,W,C, uint8, or float (stretched from its own range).
+        array: the pixel store: images N,H,W,C, signals N,C,L, volumes N,C,D,H,W; floats are stretched from their range.
         rows: which rows.
         names: what to call each.
 
     Returns:
-        PNG bytes by name.
+        PNG or SVG bytes by name.
     """
-    return {name: png(array[row]) for row, name in zip(rows, names, strict=True)}
+    draw = {4: png, 3: _signal, 5: _slice}[array.ndim]
+    return {name: draw(array[row]) for row, name in zip(rows, names, strict=True)}
+
+
+def _signal(values: NDArray[Any]) -> bytes:
+    return str(signal(values)).encode()
+
+
+def _slice(volume: NDArray[Any]) -> bytes:
+    return png(np.moveaxis(volume[:, volume.shape[1] // 2], 0, -1))
 
 
 def png(image: NDArray[Any]) -> bytes:

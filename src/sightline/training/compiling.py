@@ -15,7 +15,7 @@ from sightline.progress import span
 from sightline.training.precision import Precision, full
 from sightline.training.untouched import untouched, wait
 
-WORTH_TRYING_S = 600.0
+WORTH_TRYING_S = 1800.0
 """Below this, compiling (10 to 30 s) costs so large a part of the training that it is not even tried."""
 
 

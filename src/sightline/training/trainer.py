@@ -116,7 +116,7 @@ class Trainer:
         params = optim.trained(model)
         self.device = params[0].device if device is None else devices.choose(str(device))[0]
         self.model = model.to(self.device)
-        self.forward = forward or self.model
+        self.forward = self.model if forward is None else forward
         self.settings = settings
         self.loss_fn = loss_fn
         self.traindataloader = traindataloader
@@ -373,7 +373,7 @@ class Trainer:
 
     def _why_stop(self) -> str:
         """Say why the loop ends here; an empty string if it goes on."""
-        cut = self._cut or self._ending.why()
+        cut = self._cut or (self._ending.why() if self.step else "")
         self.interrupted = self._ending.requested
         if cut:
             return f"{cut} in epoch {self.last_epoch}, after step {self.step}"
