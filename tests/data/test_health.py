@@ -108,7 +108,8 @@ def test_unreadable_files_are_counted_by_reason(foldered: Callable[..., Images])
     assert "2 zero bytes, 1 not an image (text)" in finding.message
     assert finding.evidence["reasons"] == {"zero bytes": 2, "not an image (text)": 1}
     assert finding.evidence["classes"] == {"a": 2, "b": 1}
-    assert [entry["file"] for entry in finding.evidence["quarantine"]] == ["a/x.jpg", "a/y.jpg", "b/z.jpg"]
+    assert list(finding.evidence["files"]) == ["a/x.jpg", "a/y.jpg", "b/z.jpg"]
+    assert finding.evidence["files"]["b/z.jpg"].startswith("not an image (text)")
     assert "--strict" in finding.advice
     many = {f"a/x{k}.jpg": b"" for k in range(20)}
     assert found(foldered({**files, **many}))["data/unreadable-file"].severity == "error"
@@ -127,8 +128,8 @@ def test_odd_files_are_counted_by_oddity(foldered: Callable[..., Images]) -> Non
     serious = found(foldered({**files, **more}))["data/odd-file"]
     assert serious.severity == "warning"
     assert "3 of 23 files are odd but readable: 2 CMYK, 1 palette" in serious.message
-    assert serious.evidence["groups"]["CMYK"]["files"] == ["a/c.jpg", "b/c.jpg"]
-    assert "profile" in serious.evidence["groups"]["CMYK"]["done"]
+    assert serious.evidence["files"] == {"a/c.jpg": "CMYK", "a/p.png": "palette", "b/c.jpg": "CMYK"}
+    assert "profile" in serious.evidence["done"]["CMYK"]
 
 
 def test_different_ranges_of_deep_files_are_told(foldered: Callable[..., Images]) -> None:

@@ -107,30 +107,31 @@ def unreadable_files(checked: Checked) -> list[Finding]:
             "error" if len(rows) >= 0.1 * total else "warning",
             f"{len(rows):,} of {total:,} files ({len(rows) / total:.1%}) cannot be read and are left out: "
             f"{_tally(reasons)}; the first is {checked.images.label_of(int(rows[0]))} ({errors[rows[0]]}).",
-            "Copy or convert them again, or remove them; `--strict` refuses to train while there are any.",
+            "Copy or convert them again, or remove them: `sightline check --json` lists all of them with their reasons. "
+            "`--strict` refuses to train while there are any.",
             {
                 "count": len(rows),
                 "total": total,
                 "reasons": dict(reasons.most_common()),
                 "classes": dict(classes.most_common()),
-                "quarantine": [
-                    {"file": checked.images.label_of(int(row)), "reason": errors[row]} for row in rows[:QUARANTINE]
-                ],
+                "files": {checked.images.label_of(int(row)): errors[row] for row in rows[:QUARANTINE]},
             },
         )
     ]
 
 
 def odd_files(checked: Checked) -> list[Finding]:
-    """List readable files that are odd, by oddity, and what is done about each."""
+    """Count readable files that are odd, by oddity; the first of each kind are listed."""
+    odd = checked.pixels.records.oddities
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    for row, odd in enumerate(checked.pixels.records.oddities):
-        for word in odd:
+    for row, words in enumerate(odd):
+        for word in words:
             groups[word].append(row)
     if not groups:
         return []
     counts = Counter({word: len(rows) for word, rows in groups.items()})
-    count = sum(1 for odd in checked.pixels.records.oddities if odd)
+    count = sum(1 for words in odd if words)
+    shown = {row for rows in groups.values() for row in rows[:LISTED]}
     first = next((word for word, _ in counts.most_common() if word in SERIOUS), counts.most_common(1)[0][0])
     return [
         Finding(
@@ -142,10 +143,9 @@ def odd_files(checked: Checked) -> list[Finding]:
             {
                 "count": count,
                 "total": len(checked.images),
-                "groups": {
-                    word: {"count": n, "done": ODDITIES[word], "files": checked.names(np.array(groups[word]))}
-                    for word, n in counts.most_common()
-                },
+                "counts": dict(counts.most_common()),
+                "done": {word: ODDITIES[word] for word in counts},
+                "files": {checked.images.label_of(row): ", ".join(odd[row]) for row in sorted(shown)},
             },
         )
     ]
@@ -181,9 +181,8 @@ def constant_images(checked: Checked) -> list[Finding]:
     def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.float64]:
         result = np.empty(len(rows))
         for start in range(0, len(rows), 1024):
-            part = np.moveaxis(array[rows[start : start + 1024]], axis, -1).reshape(
-                len(rows[start : start + 1024]), -1, array.shape[axis]
-            )
+            part = np.moveaxis(array[rows[start : start + 1024]], axis, -1)
+            part = part.reshape(len(part), -1, part.shape[-1])
             part = part[:, :: max(1, part.shape[1] // most)]
             result[start : start + 1024] = (part.max(axis=1).astype(float) - part.min(axis=1)).max(axis=1)
         return result
