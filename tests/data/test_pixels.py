@@ -210,6 +210,17 @@ def test_progress_counts_every_file(root: Path, place: Path) -> None:
     assert counter.total == counter.done == 15
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_names_that_are_no_text_are_packed(root: Path, place: Path, undecodable: Callable[[], None]) -> None:
+    os.rename(root, os.fsencode(root) + b"\xe9")
+    odd = Path(os.fsdecode(os.fsencode(root) + b"\xe9"))
+    os.rename(odd / "bar" / "0.png", os.fsencode(odd) + b"/bar/\xff0.png")
+    pack(listed(odd), 8, cache=place)
+    undecodable()
+    assert len(pack(listed(odd), 8, cache=place)) == 15
+    assert cached(place)[0].name == "photos?"
+
+
 @pytest.mark.parametrize("size", [0, -3, 10_000, (8, 0), (1, 2, 3), 8.5])
 def test_impossible_sizes_are_refused(root: Path, place: Path, size: Any) -> None:
     with pytest.raises(SettingsError, match="image_size"):

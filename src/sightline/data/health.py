@@ -107,7 +107,7 @@ def unreadable_files(checked: Checked) -> list[Finding]:
             "error" if len(rows) >= 0.1 * total else "warning",
             f"{len(rows):,} of {total:,} files ({len(rows) / total:.1%}) cannot be read and are left out: "
             f"{_tally(reasons)}; the first is {checked.images.label_of(int(rows[0]))} ({errors[rows[0]]}).",
-            "Copy or convert them again, or remove them: `sightline check --json` lists all of them with their reasons. "
+            "Copy or convert them again, or remove them: `sightline check --json` lists all with their reasons. "
             "`--strict` refuses to train while there are any.",
             {
                 "count": len(rows),

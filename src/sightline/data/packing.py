@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -33,7 +33,7 @@ Block = tuple[Records, NDArray[np.uint8]]
 
 def blocks(
     paths: NDArray[np.str_], lengths: NDArray[np.int64], size: tuple[int, int], resize: Resize, channels: int
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Decode files; two blocks per thread are in memory at a time, however many files there are.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,7 +26,7 @@ from sightline.data.packing import BLOCK, all_grey, blocks
 from sightline.data.preprocess import Preprocessing, Resize
 from sightline.data.records import Records, join
 from sightline.data.resize import resize_pixels
-from sightline.errors import SettingsError, SourceError
+from sightline.errors import RunError, SettingsError, SourceError
 from sightline.progress import Progress
 
 SIZES = (32, 48, 64, 96, 128)
@@ -140,14 +140,14 @@ def pack(
     place = caches.place(cache, images.name, _key(paths, stats, (height, width), resize))
     found = caches.read(place)
     if found is None:
+        start = 1 if all_grey(paths, (height, width)) else 3
         try:
-            _build(
-                place, images, stats, (height, width), resize, 1 if all_grey(paths, (height, width)) else 3, progress
-            )
+            _build(place, images, stats, (height, width), resize, start, progress)
         except Coloured:
             _build(place, images, stats, (height, width), resize, 3, progress)
         found = caches.read(place)
-        assert found is not None, place
+    if found is None:
+        raise RunError(f"'{place}' vanished while it was made.", "Run the same command again.")
     array, records = found
     refuse_bad(images, records, strict)
     rows = np.flatnonzero(records.readable)
@@ -274,8 +274,11 @@ def _build(
         parts, count = [], 0
         with files.whole(folder / caches.PIXELS) as path, path.open("wb") as file:
             start = _header(file, (len(images), *shape))
-            with nullcontext() if progress is None else progress.task("Decoding", total=len(images)) as task:
-                for records, pixels in blocks(_paths(images), stats[:, 0], size, resize, channels):
+            with (
+                nullcontext() if progress is None else progress.task("Decoding", total=len(images)) as task,
+                closing(blocks(_paths(images), stats[:, 0], size, resize, channels)) as decoded,
+            ):
+                for records, pixels in decoded:
                     parts.append(records)
                     count += len(pixels)
                     file.write(pixels.data)
@@ -289,14 +292,19 @@ def _build(
         rest = records.save(folder / caches.RECORDS, length=stats[:, 0], changed=stats[:, 1])
         manifest = {
             "format": caches.FORMAT,
-            "name": images.name,
-            "root": None if images.root is None else str(images.root),
+            "name": _text(images.name),
+            "root": None if images.root is None else _text(str(images.root)),
             "shape": [count, *shape],
             "resize": resize,
             "files": len(images),
             "records": rest,
         }
         files.write_json(folder / caches.MANIFEST, manifest)
+
+
+def _text(name: str) -> str:
+    """Give a name that can be written as UTF-8: names of files need not be text."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _header(file: Any, shape: tuple[int, ...]) -> int:
