@@ -375,6 +375,11 @@ def test_images_smaller_than_the_input_are_told(foldered: Callable[..., Images])
     assert "up to 4.0 times" in finding.message
 
 
+def test_a_single_class_is_checked_too(foldered: Callable[..., Images]) -> None:
+    files = {f"a/{k}.png": photo(k, (50 + k, 60), "L" if k % 3 else "RGB") for k in range(20)}
+    assert found(foldered(files))["data/mixed-channels"].severity == "note"
+
+
 def test_signals_and_volumes_are_checked_too() -> None:
     random = np.random.default_rng(0)
     signals = random.normal(size=(50, 2, 40)).astype(np.float32)

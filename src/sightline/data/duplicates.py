@@ -5,9 +5,9 @@ Exact duplicates have equal pixels and native size. Near duplicates are looked f
 (multi-index hashing, Norouzi, Punjani & Fleet 2012, "Fast search in Hamming space with multi-index hashing"), so only
 images of one bucket are compared. Hashes of similar motives on plain ground are alike without any copying, so each pair
 is then verified on its pixels: reduced to 16 x 16 grey values, the two must correlate so closely that the variance one
-leaves unexplained of the other is at most a tenth of what the more similar hundredth of all other images leaves; and
+leaves unexplained of the other is at most a tenth of what the most similar hundredth of 5,000 other images leaves; and
 never less than 0.95. The measure thus adapts to each image: 0.95 in a set of photos, 0.986 for hands before a white
-wall, 0.998 for the silhouettes of trousers. A series of which one picture in a hundred or more belongs to one scene is
+wall, 0.997 for the silhouettes of trousers. A series of which one picture in a hundred or more belongs to one scene is
 not told from a class that looks alike: give it groups. Images smaller than 24 pixels are not searched: at that size
 different things look the same.
 """

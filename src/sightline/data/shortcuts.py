@@ -35,7 +35,7 @@ def size_correlates(pixels: Pixels) -> list[Finding]:
     if (width == width[0]).all() and (height == height[0]).all():
         return []
     accuracy, chance, best_shuffled = guess(_size_cells(width, height), pixels.images.labels)
-    gain = (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
+    gain = _gain(accuracy, chance)
     if accuracy <= best_shuffled or gain < GAIN_WARNING:
         return []
     return [
@@ -66,7 +66,7 @@ def mixed_channels(pixels: Pixels) -> list[Finding]:
     if pixels.images.paths is None or grey.all() or not grey.any():
         return []
     accuracy, chance, best_shuffled = guess(grey.astype(np.int64), pixels.images.labels)
-    telling = accuracy > best_shuffled and (accuracy - chance) / (1 - chance) >= GAIN_WARNING
+    telling = accuracy > best_shuffled and _gain(accuracy, chance) >= GAIN_WARNING
     shares = _by_class(pixels, lambda rows: round(float(grey[rows].mean()), 4))
     most = max(shares, key=lambda name: shares[name])
     told = f" It tells classes apart: {shares[most]:.0%} of '{most}', {grey.mean():.0%} of all." if telling else ""
@@ -117,6 +117,11 @@ def guess(cells: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[float, f
         right = (table * tied / tied.sum(axis=2, keepdims=True)).sum(axis=(0, 1))
         scores.append(float((right / table.sum(axis=(0, 1))).mean()))
     return scores[0], 1 / shape[2], max(scores[1:])
+
+
+def _gain(accuracy: float, chance: float) -> float:
+    """Say how far from chance (0) to certainty (1) a guess is; a single class leaves nothing to guess."""
+    return (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def _size_cells(width: NDArray[np.int32], height: NDArray[np.int32]) -> NDArray[np.int64]:
