@@ -195,6 +195,35 @@ def test_without_adapting_the_papers_layers_are_built_or_refused() -> None:
     assert "smallest input these layers can take is 32x32" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "options", "words"),
+    [
+        (
+            "alexnet",
+            4,
+            {},
+            "in 'features.0' (conv), a 11x11 window does not fit into a map of 4x4 (8x8 with its padding)",
+        ),
+        ("lenet5", 8, {}, "in 'c3' (conv), a 5x5 window does not fit into a map of 2x2"),
+        ("googlenet", 8, {"auxiliary": True}, "in 'maxpool1' (max pool), a 3x3 window"),
+        ("resnet18", 2, {"padding": 0}, "in 'conv1' (conv), a 7x7 window"),
+        ("resnet18", 32, {"norm": "instance"}, "instance norm needs two positions or more"),
+        ("cnn", 2, {}, "in 'convolutions.8' (max pool)"),
+    ],
+)
+def test_each_refuses_what_does_not_pass(name: str, size: int, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        zoo.build(name, in_channels=1, num_classes=10, image_size=size, adapt=False, **options)
+    assert words in caught.value.fault
+    assert "smallest input these layers can take" in caught.value.hint
+    assert "adapt=True" in caught.value.hint
+
+
+def test_one_position_is_too_little_for_instance_norm_whatever_is_adapted() -> None:
+    with pytest.raises(ModelError, match="instance norm needs two positions"):
+        zoo.build("resnet18", in_channels=1, num_classes=10, image_size=1, norm="instance")
+
+
 @pytest.mark.parametrize("variant", ["paper", "public"])
 def test_auxiliary_heads_give_logits_while_training(variant: str) -> None:
     model = build("googlenet", (1, 16, 16), width=0.25, auxiliary=True, variant=variant)

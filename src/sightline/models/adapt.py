@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sightline.models.plan import Conv, Group, Layer, MisfitError, Pool, Residual, Shape, Subsample, chain, each
+from sightline.models.plan import Conv, Group, Layer, MisfitError, Pool, Residual, Shape, Subsample, by, chain, each
 from sightline.models.style import Filled, Parts
 
 
 def fit(parts: Parts, shape: Shape, style: Filled) -> tuple[Parts, tuple[str, ...]]:
-    """Fit a row of layers to a small input: the earliest strides are dropped until the last map is large enough.
+    """Fit a row of layers to a small input: the earliest strides are dropped until the input passes through.
 
     The early strides go first because a small image has no detail to spare, while the late layers want their wide
     view. A pool without its stride is left out; a convolution keeps its kernel.
@@ -21,14 +21,14 @@ def fit(parts: Parts, shape: Shape, style: Filled) -> tuple[Parts, tuple[str, ..
         style: ``style.adapt`` False leaves everything as it is.
 
     Returns:
-        The layers, and a sentence for every change.
+        The layers, and a sentence for every change. What cannot be made to fit comes back unchanged.
     """
     notes: list[str] = []
     kept = list(parts)
-    while style.style.adapt and _lowest(tuple(kept), shape) < style.smallest_map:
+    while style.adapt and not last_map(kept, shape):
         place = next((i for i, (_, layer) in enumerate(kept) if strided(layer)), None)
         if place is None:
-            break
+            return parts, ()
         name, layer = kept[place]
         plain = unstrided(layer)
         if plain is None:
@@ -38,6 +38,26 @@ def fit(parts: Parts, shape: Shape, style: Filled) -> tuple[Parts, tuple[str, ..
             kept[place] = (name, plain)
             notes.append(f"'{name}' has stride 1")
     return tuple(kept), tuple(notes)
+
+
+def last_map(parts: Iterable[tuple[str, Layer]], shape: Shape) -> tuple[int, ...]:
+    """Give the positions of the last map; nothing when the input does not pass through."""
+    try:
+        return chain(*parts).out(shape)[1:]
+    except MisfitError:
+        return ()
+
+
+def grid(parts: Parts, shape: Shape, side: int, style: Filled) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Choose the cells per axis over which a map is averaged before dense layers: ``side``, or as many as it has.
+
+    Returns:
+        The cells, and a sentence when there are fewer than the paper's.
+    """
+    paper = (side,) * (len(shape) - 1)
+    last = last_map(parts, shape) if style.adapt else paper
+    cells = tuple(min(side, n) for n in last or paper)
+    return cells, (f"the dense layers take a map of {by(cells)}, not {by(paper)}",) if cells != paper else ()
 
 
 def ends(stages: Iterable[tuple[str, Parts]], kept: Parts, inside: str = "") -> tuple[tuple[str, str], ...]:
@@ -51,14 +71,6 @@ def ends(stages: Iterable[tuple[str, Parts]], kept: Parts, inside: str = "") -> 
     names = {name for name, _ in kept}
     last = ((stage, [name for name, _ in parts if name in names]) for stage, parts in stages)
     return tuple((stage, f"{inside}.{found[-1]}" if inside else found[-1]) for stage, found in last if found)
-
-
-def _lowest(parts: Parts, shape: Shape) -> int:
-    """Give the smallest side of the last map; 0 when the layers do not even fit."""
-    try:
-        return min(chain(*parts).out(shape)[1:])
-    except MisfitError:
-        return 0
 
 
 def strided(layer: Layer) -> bool:

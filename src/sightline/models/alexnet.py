@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sightline.models.adapt import ends, fit
+from sightline.models.adapt import ends, fit, grid
 from sightline.models.plan import Chain, Conv, Dense, Flatten, Grid, LocalResponse, Plan, Shape, by, chain
 from sightline.models.style import Filled, Parts, Stem, Style, Variant, choose, count
 
@@ -60,7 +60,8 @@ def alexnet(
         name: its name, for messages.
         shape: the input, ``(channels, *positions)``, one to three axes.
         classes: length of the logits.
-        style: norm (none), activation (relu), pooling (max), dropout (0.5, twice) and the other shared options.
+        style: norm (none; any other takes the place of the paper's local response norm), activation (relu), pooling
+            (max), dropout (0.5, twice) and the other shared options.
         variant: ``paper`` is the network of 2012 with local response norm; ``public`` the one column of 2014 that the
             public ImageNet weights are for.
         stem: ``paper`` (11x11 with stride 4), ``small`` (3x3 with stride 1) or ``auto``: small up to 96 positions.
@@ -85,11 +86,7 @@ def alexnet(
             conv = filled.first(conv)
         stages.append((f"conv{len(stages) + 1}", _row(row, conv, filled)))
     parts, more = fit(tuple(part for _, stage in stages for part in stage), shape, filled)
-    body = Chain(parts)
-    last = body.out(shape)[1:] if style.adapt else (GRID,) * (len(shape) - 1)
-    cells = tuple(min(GRID, n) for n in last)
-    if min(cells) < GRID:
-        notes.append(f"the dense layers take a map of {by(cells)}, not {by((GRID,) * len(cells))}")
+    cells, fewer = grid(parts, shape, GRID, filled)
     classifier = chain(
         *filled.drop("0"),
         ("1", Dense(hidden)),
@@ -99,9 +96,11 @@ def alexnet(
         *filled.act("5"),
         ("6", Dense(classes)),
     )
-    whole = chain(("features", body), ("avgpool", Grid(cells)), ("flatten", Flatten()), ("classifier", classifier))
+    whole = chain(
+        ("features", Chain(parts)), ("avgpool", Grid(cells)), ("flatten", Flatten()), ("classifier", classifier)
+    )
     dense = (("fc6", "classifier.2"), ("fc7", "classifier.5"), ("head", "classifier.6"))
-    return Plan(name, whole, shape, (*ends(stages, parts, "features"), *dense), (*notes, *more))
+    return Plan(name, whole, shape, (*ends(stages, parts, "features"), *dense), (*notes, *more, *fewer))
 
 
 def _row(row: Row, conv: Conv, style: Filled) -> Parts:

@@ -239,5 +239,6 @@ def misfit(plan: Plan, fault: str, done: list[Row]) -> ModelError:
     fits = f"The smallest input these layers can take is {by((side,) * (len(plan.shape) - 1))}; " if side else ""
     return ModelError(
         f"an input of {by(plan.shape)} {what} '{plan.name}': {fault}.\n{_steps(plan, done)}",
-        f"{fits}{'s' if fits else 'S'}maller kernels, more padding or fewer pools help{' too' if fits else ''}.",
+        f"{fits}{'s' if fits else 'S'}maller kernels, more padding or fewer pools help{' too' if fits else ''}."
+        f"{' ' if plan.remedy else ''}{plan.remedy}",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sightline.models.adapt import ends, fit
+from sightline.models.adapt import ends, fit, last_map
 from sightline.models.plan import (
     Branches,
     Chain,
@@ -69,8 +69,8 @@ def googlenet(
         name: its name, for messages.
         shape: the input, ``(channels, *positions)``, one to three axes.
         classes: length of the logits.
-        style: norm (none; batch for ``public``), activation (relu), pooling (max), dropout (0.4; 0.2 for ``public``)
-            and the other shared options.
+        style: norm (none, or batch for ``public``; any takes the place of local response norm), activation (relu),
+            pooling (max), dropout (0.4, or 0.2 for ``public``) and the other shared options.
         variant: ``paper`` has 5x5 kernels and local response norm; ``public`` has 3x3 kernels in their place and
             batch norm, as the public ImageNet weights do.
         stem: ``paper`` (strides to an eighth), ``small`` (none) or ``auto``: small up to 48 positions a side.
@@ -156,10 +156,12 @@ def inception(row: Inception, variant: Variant, style: Filled) -> Branches:
 def _with_heads(parts: Parts, shape: Shape, classes: int, variant: Variant, style: Filled) -> Parts:
     """Put an auxiliary head behind each of its two modules (section 5)."""
     result: Parts = ()
+    if not last_map(parts, shape):
+        return parts  # the network will say why
     for name, layer in parts:
         shape = layer.out(shape)
         result += ((name, layer),)
-        side = AUXILIARY.get(name.removeprefix("inception"))
+        side = AUXILIARY.get(name.removeprefix("se" if style.se else "inception"))
         if side:
             fine = variant == "paper" and min(shape[1:]) >= 14
             cells = Pool(5, 3, 0, kind="average") if fine else Grid(tuple(min(4, n) for n in shape[1:]))

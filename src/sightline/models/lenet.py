@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sightline.models.adapt import fit
+from sightline.models.adapt import fit, last_map
 from sightline.models.plan import Conv, Dense, Flatten, Grid, Layer, Plan, Scale, Shape, by, chain
 from sightline.models.style import Filled, Parts, Style, choose
 
@@ -90,7 +90,8 @@ def _finish(
     name: str, shape: Shape, classes: int, style: Filled, body: Parts, notes: tuple[str, ...], maps: dict[str, int]
 ) -> Plan:
     """Add C5, whose kernels cover the whole map, F6 and the logits."""
-    last = chain(*body).out(shape)[1:] if style.style.adapt else (5,) * (len(shape) - 1)
+    paper = (5,) * (len(shape) - 1)
+    last = (last_map(body, shape) if style.adapt else ()) or paper
     if max(last) > 5:
         cells = tuple(min(n, 5) for n in last)
         body = (*body, ("grid", Grid(cells)))
@@ -110,7 +111,6 @@ def _finish(
         ("head", Dense(classes)),
     )
     whole = chain(*body, *head)
-    ends = {"C1": "c1_act", "S2": "s2", "C3": "c3_act", "S4": "s4", "C5": "c5_act", "F6": "f6_act", "head": "head"}
-    present = dict(whole.parts)
-    stages = tuple((stage, where) for stage, where in ends.items() if where in present)
-    return Plan(name, whole, shape, stages, notes, init="lecun" if style.activation.endswith("tanh") else "he")
+    stages = {"C1": "c1_act", "S2": "s2", "C3": "c3_act", "S4": "s4", "C5": "c5_act", "F6": "f6_act", "head": "head"}
+    init = "lecun" if style.activation.endswith("tanh") else "he"
+    return Plan(name, whole, shape, tuple(stages.items()), notes, init)

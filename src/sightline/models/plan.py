@@ -170,6 +170,11 @@ class Norm(Layer):
     zero: bool = False
     eps: float = 1e-5
 
+    def out(self, shape: Shape) -> Shape:
+        if self.kind == "instance" and len(shape) > 1 and prod(shape[1:]) < 2:
+            raise MisfitError("instance norm needs two positions or more in a map, and this one has one")
+        return shape
+
     def parameters(self, shape: Shape) -> int:
         return 2 * shape[0]
 
@@ -339,6 +344,7 @@ class Plan:
         stages: stage name -> dotted name of the module that gives the stage's output; the last one is ``head``.
         adaptations: sentences that say how it was fitted to this input, where that departs from the paper.
         init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh), ``tokens`` (transformers), ``torch``.
+        remedy: a sentence on what else helps when the input does not pass through.
     """
 
     name: str
@@ -347,3 +353,4 @@ class Plan:
     stages: tuple[tuple[str, str], ...]
     adaptations: tuple[str, ...] = ()
     init: str = "he"
+    remedy: str = ""

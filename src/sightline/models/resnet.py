@@ -135,7 +135,8 @@ def assemble(
     first, notes = net.stem(shape, style.small(stem, shape, SMALL), style, variant)
     stages: list[tuple[str, Parts]] = [("stem", first)]
     counts = [style.deep(count) for count in net.blocks]
-    maps_in, done = chain(*first).out(shape)[0], 0
+    maps_in = next(layer.maps for _, layer in reversed(first) if isinstance(layer, Conv))
+    done = 0
     for stage, (count, maps) in enumerate(zip(counts, map(style.wide, net.maps), strict=True)):
         blocks: list[tuple[str, Layer]] = []
         for i in range(count):

@@ -95,9 +95,9 @@ class Filled:
     style: Style
 
     @property
-    def smallest_map(self) -> int:
-        """Give the smallest side of a map that this style can work on: one value alone has no spread to divide by."""
-        return 2 if self.norm == "instance" else 1
+    def adapt(self) -> bool:
+        """Tell whether stem and pools may follow the input size."""
+        return self.style.adapt
 
     def wide(self, maps: int) -> int:
         """Apply the width factor to a number of feature maps."""
@@ -155,7 +155,7 @@ class Filled:
     def small(self, stem: Stem, shape: Shape, limit: int) -> bool:
         """Tell whether the small stem is to be built; ``auto`` takes it up to ``limit`` positions a side."""
         choose("stem", stem, "auto", "paper", "small")
-        return stem == "small" or (stem == "auto" and self.style.adapt and min(shape[1:]) <= limit)
+        return stem == "small" or (stem == "auto" and self.adapt and min(shape[1:]) <= limit)
 
     def drop_path(self, block: int, blocks: int) -> float:
         """Give the chance that this block (from 0) is left out: linear from near 0 to the option's value."""

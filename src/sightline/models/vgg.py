@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sightline.models.adapt import ends, fit
-from sightline.models.plan import Chain, Conv, Dense, Flatten, Grid, Plan, Shape, by, chain
+from sightline.models.adapt import ends, fit, grid
+from sightline.models.plan import Chain, Conv, Dense, Flatten, Grid, Plan, Shape, chain
 from sightline.models.style import Parts, Style, count
 
 # Table 1: the maps of every 3x3 convolution, block by block; a 2x2 pool with stride 2 ends each block
@@ -42,11 +42,7 @@ def vgg(name: str, shape: Shape, classes: int, style: Style, *, hidden: int = 40
         stages.append((f"block{block}", (*parts, (str(place), filled.pool(2, 2)))))
         place += 1
     kept, notes = fit(tuple(part for _, parts in stages for part in parts), shape, filled)
-    features = Chain(kept)
-    last = features.out(shape)[1:] if style.adapt else (GRID,) * (len(shape) - 1)
-    cells = tuple(min(GRID, n) for n in last)
-    if min(cells) < GRID:
-        notes = (*notes, f"the dense layers take a map of {by(cells)}, not {by((GRID,) * len(cells))}")
+    cells, fewer = grid(kept, shape, GRID, filled)
     classifier = chain(
         ("0", Dense(hidden)),
         *filled.act("1"),
@@ -56,6 +52,8 @@ def vgg(name: str, shape: Shape, classes: int, style: Style, *, hidden: int = 40
         *filled.drop("5"),
         ("6", Dense(classes)),
     )
-    whole = chain(("features", features), ("avgpool", Grid(cells)), ("flatten", Flatten()), ("classifier", classifier))
+    whole = chain(
+        ("features", Chain(kept)), ("avgpool", Grid(cells)), ("flatten", Flatten()), ("classifier", classifier)
+    )
     dense = (("fc6", "classifier.1"), ("fc7", "classifier.4"), ("head", "classifier.6"))
-    return Plan(name, whole, shape, (*ends(stages, kept, "features"), *dense), notes)
+    return Plan(name, whole, shape, (*ends(stages, kept, "features"), *dense), (*notes, *fewer))

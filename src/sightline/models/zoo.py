@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sightline.errors import ModelError, did_you_mean
@@ -217,7 +217,8 @@ def plan(name: str, *, in_channels: int, num_classes: int, image_size: int | tup
     style.count("num_classes", num_classes)
     shared = style.Style(**{option: value for option, value in options.items() if option not in found.own})
     own = {option: value for option, value in options.items() if option in found.own}
-    return found.builder(name, shape, num_classes, shared, **own)
+    planned = found.builder(name, shape, num_classes, shared, **own)
+    return planned if shared.adapt else replace(planned, remedy="With adapt=True stem and pools follow the input size.")
 
 
 def build(
