@@ -205,7 +205,7 @@ def test_without_adapting_the_papers_layers_are_built_or_refused() -> None:
             "in 'features.0' (conv), a 11x11 window does not fit into a map of 4x4 (8x8 with its padding)",
         ),
         ("lenet5", 8, {}, "in 'c3' (conv), a 5x5 window does not fit into a map of 2x2"),
-        ("googlenet", 8, {"auxiliary": True}, "in 'maxpool1' (max pool), a 3x3 window"),
+        ("googlenet", 8, {"auxiliary": True}, "in 'maxpool2' (max pool), a 3x3 window"),
         ("resnet18", 2, {"padding": 0}, "in 'conv1' (conv), a 7x7 window"),
         ("resnet18", 32, {"norm": "instance"}, "instance norm needs two positions or more"),
         ("cnn", 2, {}, "in 'convolutions.8' (max pool)"),
