@@ -140,7 +140,7 @@ def _broken(file: BinaryIO, name: str, length: int) -> tuple[str, str]:
         return "truncated", f"{name} of {length} bytes"
     if name == "JPEG":
         precision = _jpeg_precision(file)
-        if precision not in (None, 8):
+        if precision in (12, 16):
             return f"unsupported ({precision}-bit JPEG)", "convert it to PNG"
     return "damaged", f"{name} header"
 
