@@ -1,0 +1,147 @@
+"""The law of the public: what users' code and files depend on, listed. Changing a list here is a decision.
+
+A name, flag or file that goes away or changes its meaning breaks somebody: it needs a line in the changelog and, once
+the version is 1.0 or more, a new major version.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sightline
+from sightline.run import FORMAT, RunFolder
+from sightline.settings import Settings
+
+NAMES = {
+    "CNNConfig",
+    "CNNblocks",
+    "ConvBlock",
+    "EarlyStopping",
+    "ImageClassifier",
+    "Images",
+    "ReportTypes",
+    "Run",
+    "Settings",
+    "SightlineError",
+    "Stream",
+    "Trainer",
+    "TrainerSettings",
+    "build",
+    "evaluate",
+    "load",
+    "predict",
+    "resume",
+    "train",
+}
+
+# The metrics that code written for mltrainer names; the lecture's names are a contract, too.
+METRICS = {"Metric", "Accuracy", "MAE", "MASE", "F1Score"}
+
+SETTINGS = {
+    "image_size resize valid_fraction test_fraction strict data_dir download",
+    "model options dropout",
+    "epochs minutes train_steps batch_size optimizer lr momentum weight_decay schedule warmup clip_norm accumulate ema",
+    "label_smoothing augment patience delta monitor seed",
+    "device precision compile keep_memory",
+    "runs name trackers checkpoint_minutes",
+}
+
+# Every setting is a flag of `train` and `lr`, but for `options`, which is --option key=value.
+FLAGS = {name.replace("_", "-") for line in SETTINGS for name in line.split()} - {"options"}
+
+COMMANDS: dict[str, set[str]] = {
+    "check": {"data-dir", "download", "json", "quiet"},
+    "train": {*FLAGS, "config", "option", "set", "preview", "print-config", "json", "quiet"},
+    "resume": {"source", "json", "quiet"},
+    "evaluate": {"json", "quiet"},
+    "predict": {"json", "csv", "top"},
+    "report": set(),
+    "lr": {*FLAGS, "plot", "json", "quiet"},
+    "models": {"json"},
+    "cache": {"clear", "json"},
+    "doctor": {"json"},
+}
+
+FORMAT_NOW = 1
+FILES = {
+    "state": "run.json",
+    "settings": "settings.toml",
+    "data": "data.json",
+    "split": "split.csv",
+    "environment": "environment.json",
+    "history": "history.jsonl",
+    "timing": "timing.jsonl",
+    "valid_losses": "valid_losses.npy",
+    "best": "best.safetensors",
+    "last": "last.safetensors",
+    "checkpoint": "checkpoint.safetensors",
+    "findings": "findings.json",
+    "evaluation": "evaluation.json",
+    "predictions": "predictions.csv",
+    "figures": "figures",
+    "report": "report.html",
+}
+
+
+def test_the_public_names() -> None:
+    assert set(sightline.PUBLIC) == NAMES
+    assert set(sightline.MODULES) == {"metrics", "losses", "errors"}
+    assert set(dir(sightline)) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_public_name_is_where_it_is_said_to_be(name: str) -> None:
+    value = getattr(sightline, name)
+    assert value is getattr(importlib.import_module(sightline.PUBLIC[name]), name)
+    assert value.__module__ == sightline.PUBLIC[name], "defined elsewhere and imported there"
+    assert value.__doc__
+
+
+def test_the_metrics_of_the_lecture() -> None:
+    assert set(dir(sightline.metrics)) >= METRICS
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        sightline.trian  # noqa: B018
+
+
+def test_the_settings() -> None:
+    assert set(Settings.model_fields) == {name for line in SETTINGS for name in line.split()}
+
+
+def test_the_files_of_a_run() -> None:
+    found = {name for name, kind in vars(RunFolder).items() if isinstance(kind, property)}
+    assert found == set(FILES)
+    assert FORMAT == FORMAT_NOW
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_of_a_run_keeps_its_name(name: str) -> None:
+    assert getattr(RunFolder(Path("run")), name) == Path("run") / FILES[name]
+
+
+def test_the_commands() -> None:
+    from typer.main import get_command
+
+    from sightline.cli import app
+
+    assert set(get_command(app).commands) == set(COMMANDS)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_flags_of_a_command(name: str) -> None:
+    from typer.main import get_command
+
+    from sightline.cli import app
+
+    group: Any = get_command(app)
+    context = group.make_context("sightline", [name], resilient_parsing=True)
+    _, command, _ = group.resolve_command(context, [name])
+    spelt = [option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)]
+    flags = {option.removeprefix("--") for option in spelt if option.startswith("--")}
+    assert {flag for flag in flags if not flag.startswith("no-")} == COMMANDS[name]
