@@ -277,7 +277,7 @@ def _alike(yhat: Tensor, y: Tensor) -> Tensor:
     """Give y in the shape and type of yhat; a lone axis of size 1 is no difference, everything else is refused."""
     if y.shape == yhat.shape:
         return y.to(yhat.dtype)
-    if y.squeeze(-1).shape == yhat.squeeze(-1).shape:
+    if y.shape in ((*yhat.shape, 1), yhat.shape[:-1]) and y.numel() == yhat.numel():
         return y.reshape(yhat.shape).to(yhat.dtype)
     raise SourceError(
         f"the network gives {tuple(yhat.shape)}, targets are {tuple(y.shape)}: all would be compared with all.",

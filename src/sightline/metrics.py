@@ -228,7 +228,7 @@ def _labels(y: Tensor, yhat: Tensor) -> Tensor:
 
 def _like(y: Tensor, yhat: Tensor) -> Tensor:
     if y.shape != yhat.shape:
-        if y.squeeze(-1).shape != yhat.squeeze(-1).shape:
+        if y.shape not in ((*yhat.shape, 1), yhat.shape[:-1]) or y.numel() != yhat.numel():
             raise SourceError(
                 f"targets of shape {tuple(y.shape)} do not belong to predictions of shape {tuple(yhat.shape)}.",
                 "Give both the same shape.",

@@ -25,7 +25,7 @@ class Feed:
 
     Args:
         loader: an iterable of (x, y): ``Stream``, ``DataLoader``, list, generator; tensors, tuples of tensors, or
-            arrays (of which float64 becomes float32, torch's own default).
+            arrays (whose numbers become float32 and int64, but for uint8).
         steps: batches an epoch takes; None takes all there are.
         device: where batches go.
         channels_last: lay out 4-axis inputs channel by channel within each pixel.
@@ -59,6 +59,7 @@ class Feed:
         self._format = torch.channels_last if channels_last else torch.preserve_format
         self._iterator: Iterator[Any] | None = None
         self._taken = 0
+        self._over = False
         self._began: dict[str, Any] = {}
         source: Any = loader
         self._stateful = source if hasattr(source, "state_dict") and hasattr(source, "load_state_dict") else None
@@ -88,16 +89,14 @@ class Feed:
             for _ in range(self.steps - done):
                 yield self._ready(self._take())
             return
-        while True:
+        over, self._over = self._over and done > 0, False
+        while not over:
             batch = self._next()
-            if batch is not None:
+            if batch is None and done:
+                self._over = over = True
+            else:  # a pass that was left behind its last batch has none: this epoch takes the next
+                yield self._ready(self._take() if batch is None else batch)
                 done += 1
-                yield self._ready(batch)
-            elif done:
-                return
-            else:
-                done = 1  # a pass that was cut short behind its last batch: go on with the next
-                yield self._ready(self._take())
 
     def whole(self) -> Iterator[Batch]:
         """Give the same batches every time: a pass from the beginning, or ``steps`` batches where that is set."""
@@ -109,9 +108,10 @@ class Feed:
 
     def state_dict(self) -> dict[str, Any]:
         """Give the position: behind the batch that was taken last."""
+        # Who looks for a further batch at the end of a pass finds the loader at the next one: "over" remembers that.
         if self._stateful:
-            return {"loader": self._stateful.state_dict()}
-        return {"taken": self._taken, **(self._began if self._taken else self._generators())}
+            return {"over": self._over, "loader": self._stateful.state_dict()}
+        return {"over": self._over, "taken": self._taken, **(self._began if self._taken else self._generators())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position. Torch's generator is somewhere else afterwards: restore it last.
@@ -119,7 +119,7 @@ class Feed:
         Raises:
             TrainingError: the loader has fewer batches than were taken from it.
         """
-        self._iterator, self._taken = None, 0
+        self._iterator, self._taken, self._over = None, 0, state["over"]
         own = getattr(self.loader, "generator", None)
         if isinstance(own, torch.Generator) and "own" in state:
             own.set_state(state["own"])
@@ -188,8 +188,8 @@ class Feed:
     def _move(self, value: Any, layout: torch.memory_format) -> Any:
         if isinstance(value, list | tuple):
             return tuple(self._move(part, layout) for part in value)
-        if isinstance(value, np.ndarray):
-            value = value.astype(np.float32) if value.dtype == np.float64 else value
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iuf" and value.dtype != np.uint8:
+            value = value.astype(np.float32 if value.dtype.kind == "f" else np.int64, copy=False)
         tensor = torch.as_tensor(value)
         if layout is torch.channels_last and (tensor.ndim != 4 or not tensor.is_floating_point()):
             layout = torch.preserve_format
