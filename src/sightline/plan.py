@@ -52,7 +52,7 @@ def make(settings: Settings, *, train: int, size: Sequence[int], size_reason: st
     if len(size) == 2:
         choose("image_size", tuple(size) if size[0] != size[1] else size[0], size_reason)
     batch = settings.batch_size or batch_size(train)
-    choose("batch_size", batch, f"{train} training images: at least 20 steps an epoch, at most 128 a step")
+    choose("batch_size", batch, f"{train} training images: about 10 steps an epoch or more, at most 128 a step")
     if settings.minutes is None:
         choose("epochs", epochs(train), "about 40,000 images seen in all, within 12 to 60 epochs")
     optimizer = settings.optimizer.lower()
@@ -65,8 +65,8 @@ def make(settings: Settings, *, train: int, size: Sequence[int], size_reason: st
 
 
 def batch_size(train: int) -> int:
-    """Choose a power of two that leaves at least 20 steps an epoch, within 8 and 128 (or all, if fewer)."""
-    return min(train, 128, max(8, 1 << int(math.log2(max(1, train / 20)))))
+    """Choose a power of two that leaves about 10 steps an epoch, within 8 and 128 (or all, if fewer)."""
+    return min(train, 128, max(8, 1 << int(math.log2(max(1, train / 10)))))
 
 
 def epochs(train: int) -> int:

@@ -98,7 +98,7 @@ class Settings(Strict):
     # run
     runs: Path = Field(Path("runs"), description="Folder in which run folders are made.")
     name: str | None = Field(None, description="Name of the run folder; else a time stamp.")
-    trackers: tuple[str, ...] = Field((), description="Where the numbers go too: tensorboard, mlflow, ...")
+    trackers: tuple[str, ...] = Field((), description="Where the numbers go too: tensorboard,mlflow,...")
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(5.0, description="Longest time between checkpoints.")
 
     @field_validator("image_size", mode="before")
@@ -112,6 +112,12 @@ class Settings(Strict):
         if value is not None and (len(sides) not in (1, 2) or not all(1 <= side <= 8192 for side in sides)):
             raise ValueError("should be a side such as 96, or height x width such as 64x128, each 1 to 8192")
         return value
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Take ``"tensorboard,mlflow"`` as well as a list."""
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
     @field_validator("name")
     @classmethod

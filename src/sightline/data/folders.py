@@ -18,17 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from sightline.data.decode import EXTENSIONS
 from sightline.data.images import SPLITS, Images, Split, natural_key
 from sightline.data.labels import SPLIT_NAMES, class_name, join_splits, listed
 from sightline.errors import SourceError
 
-# fmt: off
-IMAGE_EXTENSIONS = frozenset((
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg",
-    ".jpg", ".jpx", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp",
-))
-"""What an image's name may end with, in lower case. Some of these need more than Pillow: the decoder then says so."""
+IMAGE_EXTENSIONS = EXTENSIONS | {".heic", ".heif"}
+"""What an image's name may end with, in lower case: what is decoded, and what phones write and the decoder refuses."""
 
+# fmt: off
 SYSTEM_NAMES = frozenset((
     "$recycle.bin", "@eadir", "__macosx", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found",
     "system volume information", "thumbs.db",

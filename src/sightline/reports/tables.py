@@ -28,9 +28,13 @@ def findings(found: Sequence[Finding]) -> RenderableType:
     table.add_column(overflow="fold")
     for finding in sorted(found, key=lambda f: list(SEVERITY).index(f.severity)):
         told = Text.assemble((f"{finding.code}\n", "bold"), finding.message)
-        names = [str(name) for name in finding.evidence.get("files", [])]
+        files = finding.evidence.get("files", [])
+        names = [f"{name} ({why})" for name, why in files.items()] if isinstance(files, Mapping) else map(str, files)
+        names = list(names)
+        shown = len(names) if finding.code == "data/unreadable-file" else 6  # each lost file is named
         if names:
-            told.append("\n" + ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else ""), "dim")
+            more = f" and {len(names) - shown} more" if len(names) > shown else ""
+            told.append("\n" + ", ".join(names[:shown]) + more, "dim")
         told.append(f"\n-> {finding.advice}\n")
         table.add_row(Text(finding.severity, SEVERITY[finding.severity]), told)
     return table

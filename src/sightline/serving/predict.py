@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sightline.data.arrays import read_shape
-from sightline.data.decode import Coloured, Unreadable, decode
+from sightline.data.decode import Coloured, Unreadable, decode, decode_image
 from sightline.data.folders import IMAGE_EXTENSIONS
 from sightline.data.images import natural_key
 from sightline.data.preprocess import Preprocessing
@@ -239,12 +238,7 @@ class Predictor:
         try:
             if isinstance(image, (str, os.PathLike)):
                 return decode(os.fspath(image), size, spec.resize, channels).pixels
-            with (
-                tempfile.TemporaryDirectory() as folder
-            ):  # through the one decoder: modes and orientation mean the same
-                path = Path(folder) / "image.tiff"
-                image.save(path, exif=image.getexif())
-                return decode(path, size, spec.resize, channels).pixels
+            return decode_image(image, size, spec.resize, channels).pixels
         except Coloured:
             raise Unreadable("in colour; this model was trained on greyscale images") from None
 
