@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -128,5 +128,6 @@ class CNNblocks(Network):
             maxpool=config.maxpool,
             num_layers=config.num_layers,
         )
-        super().__init__(plan)
+        # the lecture's weights start as torch's constructors leave them
+        super().__init__(replace(plan, init="torch"))
         self.config: dict[str, Any] = asdict(config)

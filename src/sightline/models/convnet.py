@@ -62,4 +62,4 @@ def cnn(
         ("3", Dense(classes)),
     )
     body = chain(("convolutions", Chain(kept)), ("dense", dense))
-    return Plan(name, body, shape, (*stages, ("head", "dense.3")), notes, init="torch")
+    return Plan(name, body, shape, (*stages, ("head", "dense.3")), notes)

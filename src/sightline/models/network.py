@@ -107,21 +107,13 @@ def _he(network: Network) -> None:
 
 
 def _lecun(network: Network) -> None:
-    """Start for tanh: variance 1 / inputs (LeCun et al. 1998b, eq. 16)."""
+    """Start for tanh, and where norms come first: variance 1 / inputs (LeCun et al. 1998b, eq. 16)."""
     _normal(network, 1.0)
-
-
-def _tokens(network: Network) -> None:
-    """Start for transformers: truncated normal of 0.02 in dense layers (Dosovitskiy et al. 2021 and their code)."""
-    for part in network.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
-            nn.init.zeros_(part.bias)
 
 
 def _torch(network: Network) -> None:
     """Leave what torch's constructors gave."""
 
 
-INITS = {"he": _he, "lecun": _lecun, "tokens": _tokens, "torch": _torch}
+INITS = {"he": _he, "lecun": _lecun, "torch": _torch}
 """How the weights of a network start, by the plan's ``init``."""

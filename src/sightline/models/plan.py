@@ -343,7 +343,7 @@ class Plan:
         shape: the input, ``(channels, *positions)``.
         stages: stage name -> dotted name of the module that gives the stage's output; the last one is ``head``.
         adaptations: sentences that say how it was fitted to this input, where that departs from the paper.
-        init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh), ``tokens`` (transformers), ``torch``.
+        init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh, transformers), ``torch``.
         remedy: a sentence on what else helps when the input does not pass through.
     """
 

@@ -227,7 +227,7 @@ def transformer(
         ("head", Dense(classes)),
     )
     stages = (("stem", "positions"), *((f"block{i}", f"blocks.{i}") for i in range(depth)), ("head", "head"))
-    return Plan(name, body, shape, stages, (note,), init="tokens")
+    return Plan(name, body, shape, stages, (note,), init="lecun")
 
 
 def block(features: int, heads: int, expansion: int, style: Filled, drop: float) -> Chain:
