@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 import sightline
+from clock import Clock
 from sightline import CNNblocks, CNNConfig, ReportTypes, Stream, Trainer, TrainerSettings, metrics
 from sightline.data.preprocess import Preprocessing
 from sightline.training.memory import keep_memory
 from sightline.training.precision import Precision
-from steps import Clock
 
 BATCH = 64
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 import sightline
+from clock import Clock
 from sightline import Stream, Trainer, TrainerSettings, build, metrics
 from sightline.data.augment import Augment
 from sightline.data.preprocess import Preprocessing
 from sightline.training import optim
 from sightline.training.memory import keep_memory
 from sightline.training.precision import Precision
-from steps import Clock
 
 BATCH = 128
 LR, MOMENTUM, DECAY = 0.05, 0.9, 5e-4
