@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -308,6 +309,13 @@ def test_what_cannot_be_is_refused_with_what_can(name: str, options: dict[str, A
 def test_impossible_inputs_are_refused(channels: Any, classes: Any, size: Any) -> None:
     with pytest.raises(ModelError):
         zoo.build("resnet20", in_channels=channels, num_classes=classes, image_size=size)
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    one, classes, side = np.array([1, 10, 8])
+    planned = zoo.plan("resnet20", in_channels=one, num_classes=classes, image_size=(side, side))
+    assert planned.shape == (1, 8, 8)
+    assert all(type(n) is int for n in planned.shape)
 
 
 @pytest.mark.parametrize("text", ["224", "3x", "x3x3", "3x224 x224", "3,224,224"])

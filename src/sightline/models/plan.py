@@ -119,7 +119,7 @@ class Window(Layer):
 
 @dataclass(frozen=True)
 class Conv(Window):
-    """A convolution with ``out`` feature maps; ``connections`` lists which input maps each output map sees."""
+    """A convolution with ``maps`` feature maps; ``connections`` lists which input maps each output map sees."""
 
     maps: int = 0
     groups: int = 1

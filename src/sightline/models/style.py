@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from operator import index
 from typing import Any, Literal, get_args
 
 from sightline.errors import ModelError, did_you_mean
@@ -214,14 +215,18 @@ def choose(option: str, value: Any, *known: Any) -> None:
 
 
 def count(option: str, value: Any, low: int = 1, high: int = 1_000_000) -> int:
-    """Give a whole number back, or refuse it.
+    """Give a whole number (numpy's too) back as an int, or refuse it.
 
     Raises:
         ModelError: naming the option, its value and the range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    try:
+        number = low - 1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = low - 1
+    if not low <= number <= high:
         raise ModelError(f"{option} is {value!r}.", f"Give a whole number from {low} to {high}.")
-    return value
+    return number
 
 
 def names(style: type[Style] = Style) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ ZOO: dict[str, Entry] = {
         shared=frozenset({"norm", "activation", "dropout", "stochastic_depth", "width", "depth"}),
     ),
 }
-"""Every network by name, in the order of the lecture."""
+"""Every network by name: the papers in the order of the lecture, then its own first network and the readers."""
 
 
 def entry(name: str) -> Entry:
@@ -214,7 +214,7 @@ def plan(name: str, *, in_channels: int, num_classes: int, image_size: int | tup
                 f"Its options are: {', '.join(found.options)}.",
             )
     shape = _shape(name, found, in_channels, image_size)
-    style.count("num_classes", num_classes)
+    num_classes = style.count("num_classes", num_classes)
     shared = style.Style(**{option: value for option, value in options.items() if option not in found.own})
     own = {option: value for option, value in options.items() if option in found.own}
     planned = found.builder(name, shape, num_classes, shared, **own)
@@ -249,10 +249,8 @@ def build(
 
 def _shape(name: str, found: Entry, channels: int, size: int | tuple[int, ...]) -> Shape:
     """Give ``(channels, *positions)``, or refuse."""
-    sizes = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    style.count("in_channels", channels)
-    for side in sizes:
-        style.count("image_size", side)
+    channels = style.count("in_channels", channels)
+    sizes = tuple(style.count("image_size", n) for n in (size if isinstance(size, tuple | list) else (size, size)))
     if len(sizes) not in found.dims:
         kinds = {1: "signals (length,)", 2: "images (height, width)", 3: "volumes (depth, height, width)"}
         raise ModelError(
