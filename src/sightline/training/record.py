@@ -34,7 +34,7 @@ class Record:
 
     Attributes:
         history: one row of plain numbers per epoch.
-        timing: seconds per epoch, by phase.
+        timing: seconds per epoch, by phase; ``checkpoint_s`` since the end of the epoch before.
         seconds: of the epoch that goes on, by phase.
         examples: trained on in this epoch, for its images per second.
         path: the folder for trackers: the run folder, or one that ``open`` makes.
@@ -120,9 +120,10 @@ class Record:
             RunError: the disk is full, or there is no permission.
         """
         if self.folder:
+            began = time.monotonic()
             known = {"epochs": len(self.history), "losses": len(self._losses.rows), "seconds": self.seconds}
             checkpoint.save(self.folder.checkpoint, {**state, "record": known})
-            self._saved = time.monotonic()
+            self._saved = self.spent("checkpoint_s", began)
 
     def finish(self, best: Best, last: Mapping[str, Any], trackers: Sequence[Tracker]) -> None:
         """Write the best and the last weights, and give history and best weights to the trackers.

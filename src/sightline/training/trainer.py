@@ -157,8 +157,7 @@ class Trainer:
         self._steps: dict[str, float] = {}
         self._scores: dict[str, Scores] = {}
         self._resumed = False
-        self._cut = ""
-        self.stopped = ""
+        self.stopped = self._cut = ""
         self.interrupted = False
         self.test_loss = math.nan
         self.last_epoch = self.step = self._until = 0
@@ -231,8 +230,9 @@ class Trainer:
                 task.describe(f"loss {tally.so_far():.4f}")
                 self._cut = self._ending.why()
                 if self._cut or self._record.due:
-                    began = self._record.spent("train_s", began)
+                    self._record.spent("train_s", began)
                     self.save()
+                    began = time.monotonic()
                 if self._cut:
                     self.progress.note(f"{self._cut}: this epoch ends here and is evaluated")
                     break
