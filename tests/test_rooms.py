@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,6 +129,38 @@ def test_files_stay_small_and_say_what_they_are(file: Path) -> None:
     assert file.name not in {"utils.py", "helpers.py", "common.py", "misc.py"}, f"{file}: a helper has a name"
 
 
+def told_by_readme() -> dict[str, str]:
+    """Read the tree in the README: path below ``src/sightline`` -> its line."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"^```text\nsrc/sightline/\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert block, "the README has no block that starts with 'src/sightline/'"
+    told: dict[str, str] = {}
+    folders: list[str] = []
+    for line in block[1].splitlines():
+        indent, name, says = re.fullmatch(r"( *)(\S+) *(.*)", line).groups()  # type: ignore[union-attr]
+        folders = folders[: len(indent) // 2 - 1]
+        path = "".join(folders) + name
+        assert says, f"README: '{path}' stands in the tree without a word"
+        assert path not in told, f"README: '{path}' stands in the tree twice"
+        told[path] = says
+        if name.endswith("/"):
+            folders.append(name)
+    return told
+
+
+def test_the_readme_names_every_file() -> None:
+    """A folder's line tells its ``__init__.py``, which holds a docstring and nothing else."""
+    exists = {
+        str(path.relative_to(SOURCE)) + "/" * path.is_dir()
+        for path in SOURCE.rglob("*")
+        if not any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(SOURCE).parts)
+    }
+    exists -= {path for path in exists if path.endswith("/__init__.py")}
+    told = set(told_by_readme())
+    assert exists - told == set(), "files the README's tree leaves out"
+    assert told - exists == set(), "lines in the README's tree without a file"
+
+
 @pytest.mark.parametrize("file", [f for f in FILES if f.name == "__init__.py" and f.parent != SOURCE], ids=module)
 def test_importing_a_room_does_nothing(file: Path) -> None:
     body = ast.parse(file.read_text(encoding="utf-8")).body
@@ -146,3 +179,9 @@ def test_importing_sightline_imports_nothing_heavy() -> None:
     names = imported("-c", "import sightline")
     assert "sightline" in names
     assert {name.split(".")[0] for name in names} & {"torch", "numpy", "pydantic", "PIL", "typer", "rich"} == set()
+
+
+def test_help_imports_no_torch() -> None:
+    names = imported("-m", "sightline", "--help")
+    assert "sightline.cli" in names
+    assert {name.split(".")[0] for name in names} & {"torch", "numpy", "sklearn", "matplotlib", "scipy"} == set()
