@@ -200,3 +200,36 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path: Path) -
     assert process.returncode == 0, errors.decode()
     for name in ("history.jsonl", "valid_losses.npy", "best.safetensors", "last.safetensors", "evaluation.json"):
         assert (killed.path / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
+
+
+def test_ctrl_c_ends_the_epoch_and_the_rest_can_follow(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = RunFolder(tmp_path / "one")
+    words = [
+        *COMMAND,
+        "train",
+        "digits",
+        "--model",
+        "mlp",
+        "--epochs",
+        "3000",
+        "--runs",
+        str(tmp_path),
+        "--name",
+        "one",
+    ]
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not run.history.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "images recognised" in out
+    assert f"sightline resume {run.path}" in errors
+    state = run.read_state()
+    assert state["status"] == "stopped"
+    assert "Ctrl-C" in state["stopped"]
+    assert 0 < state["epochs"] < 3000
+    assert run.report.is_file()
+    assert run.best.is_file()

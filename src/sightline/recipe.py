@@ -168,7 +168,10 @@ def carry_out(trainer: Trainer, folder: RunFolder, data: Prepared, progress: Pro
     begun = time.perf_counter()
     headline = conclude(trainer, folder, data)
     seconds["evaluation"] = time.perf_counter() - begun
-    folder.write_state(status="finished", headline=headline, seconds=seconds)
+    status = "stopped" if trainer.interrupted else "finished"
+    folder.write_state(status=status, headline=headline, seconds=seconds)
+    if trainer.interrupted:
+        progress.note(f"stopped early; the rest can follow: sightline resume {folder.path}")
     write_report(folder, data)
     return Run(folder, data)
 
