@@ -41,7 +41,6 @@ def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Path]:
     """A run on drawn colour images, and the images."""
     from conftest import draw
-
     from sightline import train
     from sightline.progress import Progress
 
