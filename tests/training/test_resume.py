@@ -212,6 +212,29 @@ def test_a_torn_epoch_is_forgotten(make: Make, digits: Any, in_peace: Callable[[
     assert all(getattr(peace, n).read_bytes() == getattr(cut, n).read_bytes() for n in COMPARED)
 
 
+def test_what_was_being_written_when_it_was_killed_is_swept_away(make: Make, digits: Any, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with pytest.raises(Killed):
+        run(make, folder, by_the_lecture, digits, ends_at=3)
+    (folder.path / f".{folder.checkpoint.name}.x1y2z3.part").write_bytes(b"half")
+    run(make, folder, by_the_lecture, digits)
+    assert not list(folder.path.glob(".*"))
+
+
+def test_a_stream_may_serve_training_validation_and_probe(make: Make, digits: Any) -> None:
+    """Each pass over held-out batches is whole and leaves the stream where the training was."""
+    apart, shared = stream(digits[0]), stream(digits[0])
+    histories = []
+    for train, valid, probe in ((apart, stream(digits[0]), stream(digits[0])), (shared, shared, shared)):
+        next(iter(valid))  # somebody looks at the first batch
+        train.rewind()
+        trainer = make(traindataloader=train, validdataloader=valid, probe=probe, epochs=3)
+        torch.manual_seed(1)
+        trainer.loop()
+        histories.append(trainer.history.rows)
+    assert histories[0] == histories[1]
+
+
 def test_a_finished_training_has_nothing_to_go_on_with(make: Make, digits: Any, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     first = run(make, folder, by_the_lecture, digits)

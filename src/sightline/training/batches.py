@@ -99,12 +99,24 @@ class Feed:
                 done += 1
 
     def whole(self) -> Iterator[Batch]:
-        """Give the same batches every time: a pass from the beginning, or ``steps`` batches where that is set."""
-        if self.steps is None:
+        """Give the same batches every time: a pass from the beginning, or ``steps`` batches where that is set.
+
+        A loader that knows its position is brought to the beginning first, even if somebody has looked at its first
+        batch, and left where it was, for it may be the one that is trained on.
+        """
+        if self.steps is not None or not self._stateful:
+            self._iterator = None if self.steps is None else self._iterator
+            yield from self.epoch()
+            return
+        place = self._stateful.state_dict()
+        try:
+            self._stateful.load_state_dict(self._first)
+            if hasattr(self._stateful, "rewind"):
+                self._stateful.rewind()
             self._iterator = None
-            if self._stateful:
-                self._stateful.load_state_dict(self._first)
-        return self.epoch()
+            yield from self.epoch()
+        finally:
+            self._stateful.load_state_dict(place)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the position: behind the batch that was taken last."""

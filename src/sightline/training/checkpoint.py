@@ -52,7 +52,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies, because the file is mapped into memory: some systems do not replace a file that is.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise RunError(f"checkpoint '{path}' does not exist.", "Train again.") from None
     except (SafetensorError, OSError) as error:

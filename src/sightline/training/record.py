@@ -148,6 +148,8 @@ class Record:
             raise RunError("this trainer has no run folder to resume from.", "Give it folder=RunFolder.open(path).")
         if not self.folder.checkpoint.is_file():
             return None
+        for torn in self.folder.path.glob(".*.part"):  # what was being written when the process was killed
+            torn.unlink()
         state = checkpoint.load(self.folder.checkpoint)
         known = state["record"]
         self.history.rows = History.read(self.folder.history, known["epochs"]).rows

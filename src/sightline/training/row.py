@@ -33,9 +33,9 @@ def build(
         ``epoch``, ``train_loss``, ``valid_loss``, ``probe_loss``, ``lr``, ``step``, ``valid_<metric>``,
         ``probe_<metric>``.
     """
-    row = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss}
+    row = {"epoch": epoch, "train_loss": float(train_loss), "valid_loss": float(valid_loss)}
     row |= {"probe_loss": probe.loss} if probe else {}
-    row |= {**steps, **{f"valid_{key(metric)}": value for metric, value in metrics.items()}}
+    row |= {**steps, **{f"valid_{key(metric)}": float(value) for metric, value in metrics.items()}}
     return row | ({f"probe_{key(metric)}": value for metric, value in probe.metrics.items()} if probe else {})
 
 

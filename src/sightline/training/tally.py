@@ -79,9 +79,9 @@ class Tally:
         self.settle()
         return self._counts[name] > 0
 
-    def so_far(self) -> float:
-        """Give the mean loss of what has been read, without waiting for more; NaN at first."""
-        return self._sums["loss"] / self._counts["loss"] if self._counts["loss"] else math.nan
+    def text(self) -> str:
+        """Say the mean loss of what has been read, without waiting for more: ``"loss 0.3141"``; nothing at first."""
+        return f"loss {self._sums['loss'] / self._counts['loss']:.4f}" if self._counts["loss"] else ""
 
     def state_dict(self) -> dict[str, Any]:
         """Give the sums as plain numbers."""

@@ -227,7 +227,7 @@ class Trainer:
                 tally.norm(norm)
                 self.ema.update(self.model)
                 task.advance(len(group))
-                task.describe(f"loss {tally.so_far():.4f}")
+                task.describe(tally.text())
                 self._cut = self._ending.why()
                 if self._cut or self._record.due:
                     self._record.spent("train_s", began)
