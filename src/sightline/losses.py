@@ -232,7 +232,7 @@ def elastic(model: nn.Module, l1_strength: float = 1e-5, l2_strength: float = 1e
 
 def _total(model: nn.Module, of: Callable[[Tensor], Tensor]) -> Tensor:
     terms = [of(p).sum() for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    return torch.stack(terms).sum() if terms else torch.zeros(())
+    return torch.stack(terms).sum() if terms else torch.zeros((), device=next(model.parameters()).device)
 
 
 def _share(value: float) -> float:

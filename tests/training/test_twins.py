@@ -15,7 +15,7 @@ BENCH = Path(__file__).parents[2] / "benches" / "kill_resume.py"
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the bench forks")
 def test_twins_killed_and_resumed() -> None:
     done = subprocess.run(
-        [sys.executable, str(BENCH), "--kills", "3", "--seed", "1", "--epochs", "3"],
+        [sys.executable, str(BENCH), "--kills", "3", "--seed", "1", "--epochs", "2"],
         capture_output=True,
         text=True,
         timeout=300,
