@@ -117,6 +117,18 @@ def test_config_file_flags_and_set_agree(typed: Typed, tmp_path: Path) -> None:
     assert {"epochs = 7", "lr = 0.02", 'resize = "crop"', "seed = 5"} <= set(out.splitlines())
 
 
+def test_a_network_is_shown_layer_by_layer(typed: Typed) -> None:
+    code, out, _ = typed("models", "lenet5", "--dense", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert all(row["dense"] >= row["parameters"] - row["shape_out"][0] for row in rows)
+    resnet = json.loads(typed("models", "resnet18", "--input", "3x224x224", "--json")[1])
+    assert sum(row["parameters"] for row in resnet) == 11_689_512
+    assert "in all" in typed("models", "resnet18")[1]
+    assert typed("models", "alexnet", "--input", "3x16x16", "--option", "adapt=false")[0] == 1
+    assert "Did you mean 'resnet18'" in typed("models", "resnet81")[2]
+
+
 def test_models_and_doctor_and_version_answer(typed: Typed) -> None:
     assert "resnet18" in {row["name"] for row in json.loads(typed("models", "--json")[1])}
     assert typed("doctor")[0] == 0

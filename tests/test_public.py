@@ -61,7 +61,7 @@ COMMANDS: dict[str, set[str]] = {
     "predict": {"json", "csv", "top"},
     "report": set(),
     "lr": {*FLAGS, "plot", "json", "quiet"},
-    "models": {"json"},
+    "models": {"input", "classes", "option", "dense", "json"},
     "cache": {"clear", "json"},
     "doctor": {"json"},
 }

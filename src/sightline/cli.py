@@ -244,11 +244,25 @@ def lr(
 
 
 @app.command()
-def models(as_json: AsJson = False) -> None:
-    """List the networks: name, year, paper, idea, parameters."""
-    from sightline.reports.tables import networks
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="A network, to see it layer by layer; else all are listed.")
+    ] = None,
+    shape: Annotated[str | None, typer.Option("--input", help="Input, such as 3x64x64; else the paper's.")] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes; else the paper's.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="An option of the network, key=value.")] = None,
+    dense: Annotated[bool, typer.Option("--dense", help="Also the weights dense layers would need.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the networks, or one of them layer by layer: sizes, receptive fields, parameters, multiply-adds."""
+    from sightline.reports.tables import layers, networks
 
-    listing, rows = networks()
+    if name is None:
+        listing, rows = networks()
+    else:
+        from sightline.models.zoo import table
+
+        listing, rows = layers(table(name, shape, num_classes=classes, **pairs(option or [], "--option")), dense=dense)
     if as_json:
         _print_json(rows)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from sightline.data.cache import Cached
     from sightline.diagnosis.mistakes import Evaluation, Figure
     from sightline.finding import Finding
+    from sightline.models.arithmetic import Row
     from sightline.serving.predict import Predictions
 
 SEVERITY = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -105,6 +107,39 @@ def networks() -> tuple[RenderableType, list[dict[str, Any]]]:
     for name, entry in ZOO.items():
         table.add_row(name, str(entry.year), f"{parameters(name):,}", entry.idea, entry.paper)
     return table, rows
+
+
+def layers(rows: Sequence[Row], *, dense: bool = False) -> tuple[RenderableType, list[dict[str, Any]]]:
+    """Show a network layer by layer, for one example, as a table and as plain rows."""
+    from rich.table import Table
+
+    from sightline.models.plan import by
+
+    titles = ["kernel", "stride", "padding", "output", "sees", "parameters", "multiply-adds", "kB"]
+    table = Table(box=None, pad_edge=False, show_footer=True)
+    table.add_column("layer", "in all", no_wrap=True)
+    table.add_column("kind")
+    totals = {
+        "parameters": sum(row.parameters for row in rows),
+        "multiply-adds": sum(row.multiply_adds for row in rows if not row.training_only),
+        "kB": sum(row.activation_bytes for row in rows) // 1000,
+    }
+    for title in [*titles, "dense weights"] if dense else titles:
+        table.add_column(title, f"{totals[title]:,}" if title in totals else "", justify="right", no_wrap=True)
+    plain = []
+    for row in rows:
+        kind = row.kind + (" (training only)" if row.training_only else "")
+        windows = (by(row.kernel), by(row.stride), by(row.padding), by(row.shape_out), by(row.field))
+        counts = (
+            row.parameters,
+            row.multiply_adds,
+            row.activation_bytes // 1000,
+            *([row.dense] if dense and row.parameters else []),
+        )
+        table.add_row(row.name, kind, *windows, *(f"{count:,}" for count in counts))
+        extra = {"activation_bytes": row.activation_bytes, **({"dense": row.dense} if dense else {})}
+        plain.append({**asdict(row), **extra})
+    return table, plain
 
 
 def cache(entries: Iterable[Cached], *, cleared: bool) -> RenderableType:
