@@ -38,14 +38,13 @@ def typed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory, draw_folder: Callable[..., Path]) -> tuple[RunFolder, Path]:
     """A run on drawn colour images, and the images."""
-    from conftest import draw
     from sightline import train
     from sightline.progress import Progress
 
     root = tmp_path_factory.mktemp("cli")
-    images = draw(root / "shapes", per_class=30)
+    images = draw_folder(root / "shapes", per_class=30)
     run = train(images, "mlp", epochs=3, runs=root / "runs", name="one", progress=Progress(quiet=True), device="cpu")
     return run.folder, images
 
@@ -142,10 +141,8 @@ def test_cache_lists_and_clears_what_training_left(typed: Typed, trained: tuple[
     assert not any(entry["name"] == "shapes" for entry in json.loads(typed("cache", "--json")[1]))
 
 
-def bad_sources(root: Path) -> dict[str, tuple[Path | str, str]]:
+def bad_sources(root: Path, draw: Callable[..., Path]) -> dict[str, tuple[Path | str, str]]:
     """Make sources that cannot be used: name -> (what is typed, a word of the message)."""
-    from conftest import draw
-
     (root / "empty").mkdir()
     (root / "loose").mkdir()
     one = draw(root / "one", per_class=3)
@@ -174,8 +171,10 @@ def bad_sources(root: Path) -> dict[str, tuple[Path | str, str]]:
     }
 
 
-def test_bad_sources_get_one_message_and_exit_code_1(typed: Typed, tmp_path: Path) -> None:
-    for name, (source, word) in bad_sources(tmp_path).items():
+def test_bad_sources_get_one_message_and_exit_code_1(
+    typed: Typed, tmp_path: Path, draw_folder: Callable[..., Path]
+) -> None:
+    for name, (source, word) in bad_sources(tmp_path, draw_folder).items():
         code, out, err = typed("train", source, "--model", "mlp", "--runs", tmp_path / "runs", "-q")
         assert code == 1, name
         assert out == "", name

@@ -68,7 +68,7 @@ def train(tracker: Guarded, folder: Path, rows: int = 3) -> None:
 
 
 def test_every_report_type_has_a_back_end_with_an_extra_that_exists() -> None:
-    project = Path(room.__file__).parents[3] / "pyproject.toml"
+    project = Path(__file__).parents[2] / "pyproject.toml"
     import tomllib
 
     extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]

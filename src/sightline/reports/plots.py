@@ -92,7 +92,7 @@ def curves(
         best_epoch: marked by an upright line, with the value of the last series there.
         percent: the values are shares, shown in percent.
     """
-    scaled = [[math.nan if v is None else float(v) * (100 if percent else 1) for v in s.values] for s in series]
+    scaled = [[_drawn(v) * (100 if percent else 1) for v in s.values] for s in series]
     shown = [value for values in scaled for value in values if math.isfinite(value)]
     if len(series) > 1 and not percent and min(shown, default=0) > 0 and max(shown) / min(shown) > 100:
         y = Scale(min(shown) * 0.9, max(shown) * 1.1, 214, 40, log=True)
@@ -132,6 +132,11 @@ def curves(
         body.append(text(x.end + 8, place, label, kind=each.kind))
         summary.append(f"last value of {label}")
     return Svg(WIDTH, 256, "; ".join(summary), "".join(body))
+
+
+def _drawn(value: float | None) -> float:
+    """Leave out what is missing, and what is so large that arithmetic about its scale would overflow."""
+    return math.nan if value is None or abs(value) > 1e300 else float(value)
 
 
 def _over(x: float, y: float, label: str) -> str:
