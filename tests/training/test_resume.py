@@ -191,6 +191,33 @@ def test_twins(name: str, make: Make, digits: Any, in_peace: Callable[[str], Pat
     assert len(cut.timing.read_text().splitlines()) == len(cut.history.read_text().splitlines())
 
 
+@pytest.mark.parametrize(("share", "saves"), [(1e-9, 2), (1e9, 5)])
+def test_short_epochs_share_a_checkpoint(
+    share: float, saves: int, make: Make, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at the beginning and one at the end there always are; between them as many as are cheap."""
+    monkeypatch.setattr("sightline.training.record.SHARE", share)
+    ends: list[list[bytes]] = []
+    for name in ("peace", "cut"):
+        (tmp_path / name).mkdir()
+        folder = RunFolder(tmp_path / name)
+        torch.manual_seed(21)
+        trainer = make(Mortal, folder=folder, epochs=4)
+        trainer.ends_at, trainer.written = saves if name == "cut" else 99, False
+        try:
+            trainer.loop()
+        except Killed:
+            assert trainer.last_epoch == 4
+            trainer = make(Mortal, folder=folder, epochs=4)
+            assert trainer.resume()
+            assert trainer.last_epoch == (0 if saves == 2 else 3)
+            trainer.loop()
+        else:
+            assert trainer.saves == saves
+        ends.append([path.read_bytes() for path in (folder.best, folder.last, folder.history)])
+    assert ends[0] == ends[1]
+
+
 def test_a_torn_epoch_is_forgotten(make: Make, digits: Any, in_peace: Callable[[str], Path], tmp_path: Path) -> None:
     """History, losses and best weights of an epoch that no checkpoint knows of are made again."""
     peace = RunFolder(in_peace("recipe"))

@@ -23,6 +23,9 @@ from sightline.training.best import Best
 from sightline.training.examples import ExampleLosses
 from sightline.training.history import History
 
+SHARE = 0.05
+"""Of the time of a training, the most that checkpoints at the ends of epochs may take."""
+
 
 class Record:
     """The files of a training; without a folder its history is kept in memory, and nothing else.
@@ -30,7 +33,7 @@ class Record:
     Args:
         folder: the run folder, or None.
         logdir: where a time-stamped folder for trackers is made if there is no run folder.
-        checkpoint_minutes: longest time between two checkpoints.
+        checkpoint_minutes: longest time between two checkpoints, inside an epoch, too.
 
     Attributes:
         history: one row of plain numbers per epoch.
@@ -56,6 +59,8 @@ class Record:
         self._opened = False
         self._period_s = checkpoint_minutes * 60
         self._saved = time.monotonic()
+        self._cost_s = 0.0
+        self._best_epoch = 0
 
     def open(self) -> bool:
         """Make the folder for trackers. Say whether this was the first time.
@@ -93,8 +98,13 @@ class Record:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
+        """Whether it is time for a checkpoint, wherever the training is."""
         return self.folder is not None and time.monotonic() - self._saved > self._period_s
+
+    @property
+    def cheap(self) -> bool:
+        """Whether a checkpoint takes less than its ``SHARE`` of the time: epochs shorter than that share one."""
+        return self.folder is not None and time.monotonic() - self._saved > self._cost_s / SHARE
 
     def add(self, row: Mapping[str, float], losses: NDArray[Any] | None) -> None:
         """Write an epoch down, and its seconds.
@@ -113,8 +123,8 @@ class Record:
         if losses is not None:
             self._losses.append(losses)
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Write the checkpoint, whole or not at all.
+    def save(self, state: Mapping[str, Any], best: Best) -> None:
+        """Write the checkpoint, whole or not at all; then the best weights, if they are new.
 
         Raises:
             RunError: the disk is full, or there is no permission.
@@ -123,7 +133,11 @@ class Record:
             began = time.monotonic()
             known = {"epochs": len(self.history), "losses": len(self._losses.rows), "seconds": self.seconds}
             checkpoint.save(self.folder.checkpoint, {**state, "record": known})
+            if best.epoch != self._best_epoch:
+                best.write(self.folder.best)
+                self._best_epoch = best.epoch
             self._saved = self.spent("checkpoint_s", began)
+            self._cost_s = self._saved - began
 
     def finish(self, best: Best, last: Mapping[str, Any], trackers: Sequence[Tracker]) -> None:
         """Write the best and the last weights, and give history and best weights to the trackers.

@@ -65,7 +65,8 @@ class Trainer:
         probe: a fixed set of training batches, evaluated as validation is: its loss may be compared with validation's.
         trackers: in addition to those of ``settings.reporttypes``.
         folder: where history, weights and checkpoints go; None keeps them in memory.
-        checkpoint_minutes: longest time between two checkpoints.
+        checkpoint_minutes: longest time between two checkpoints. One is written at the end of each epoch, too, as
+            long as they take less than a twentieth of the time.
         progress: shows what happens; on stderr by default.
         monitor: the number of the history's rows that decides which epoch is best, and early stopping.
         time_limit_s: seconds, over all resumptions, after which the loop ends as after Ctrl-C.
@@ -156,9 +157,8 @@ class Trainer:
         self._tally = Tally.for_device(self.device)
         self._steps: dict[str, float] = {}
         self._scores: dict[str, Scores] = {}
-        self._resumed = False
         self.stopped = self._cut = ""
-        self.interrupted = False
+        self.interrupted = self._resumed = False
         self.test_loss = math.nan
         self.last_epoch = self.step = self._until = 0
 
@@ -297,7 +297,8 @@ class Trainer:
                 "best": self.best.state_dict(self.model),
                 "generators": generators.state(self.device),
                 **{name: part.state_dict() for name, part in self._parts().items()},
-            }
+            },
+            self.best,
         )
 
     def resume(self) -> bool:
@@ -357,19 +358,18 @@ class Trainer:
             self.save()
 
     def _conclude(self, row: dict[str, float]) -> None:
-        """Count an epoch: its numbers first, then the checkpoint that knows of them, then the best weights."""
+        """Count an epoch: its numbers first, then the checkpoint that knows of them."""
         self.last_epoch += 1
         valid = self._scores.get("valid") if self.settings.valid_steps is None else None
         self._record.add(row, valid.losses if valid else None)
         with self.ema.applied(self.model):
-            improved = self.best.see(row[self.monitor], self.last_epoch, self.model)
+            self.best.see(row[self.monitor], self.last_epoch, self.model)
             if self.early_stopping:
                 self.early_stopping(row[self.monitor], self.model)
         if not self._cut:  # else the checkpoint inside the epoch stands: from there it can be made whole
             self.rate.after(row["valid_loss"])
-            self.save()
-        if improved and self.folder:
-            self.best.write(self.folder.best)
+            if self._record.cheap or self._record.due or self._why_stop():
+                self.save()
 
     def _why_stop(self) -> str:
         """Say why the loop ends here; an empty string if it goes on."""
