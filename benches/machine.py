@@ -23,7 +23,7 @@ def describe() -> dict[str, Any]:
 
     return {
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
         if os.name == "posix"
         else 0,
@@ -42,6 +42,34 @@ def processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def busy() -> float:
+    """Give the processor seconds that all programs together have used since the system started, and what a host took.
+
+    NaN on systems without /proc.
+    """
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return float("nan")
+    user, nice, system, _idle, _wait, irq, softirq, stolen = map(int, fields)
+    return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def cores() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wait_until_idle(limit: float = 600.0, share: float = 0.1) -> None:
+    """Wait, at most ``limit`` seconds, until other programs use less than ``share`` of the processors."""
+    end = time.perf_counter() + limit
+    while time.perf_counter() < end:
+        before = busy()
+        time.sleep(2)
+        if not (busy() - before) / (2 * cores()) > share:
+            return
 
 
 def probe() -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Timings of two programs made an hour apart say little: a machine can fall to a third of its speed for minutes. So the
 commands run interleaved (A B C, A B C, ...), the machine is probed before and after each, measurements in a slow spell
-are left out, and a ratio is taken within a round, where both met the same machine.
+or beside other programs are left out, and a ratio is taken within a round, where both met the same machine.
 
     python benches/peers.py run commands.toml results.jsonl --rounds 7
     python benches/peers.py show results.jsonl
@@ -30,10 +30,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from machine import describe, probe
+from machine import busy, cores, describe, probe, wait_until_idle
 
 SLOW = 0.85
 """A measurement counts if the probes around it reached this share of the machine's good speed."""
+
+OTHERS = 0.05
+"""A measurement counts if other programs used no more than this share of the processors meanwhile."""
 
 
 def main() -> None:
@@ -58,20 +61,27 @@ def run(commands: Path, results: Path, *, rounds: int, limit: float) -> None:
     named: dict[str, str] = tomllib.loads(commands.read_text(encoding="utf-8"))
     session = time.strftime("%Y-%m-%dT%H:%M:%S")
     machine = describe()
-    before = probe()
     for number in range(rounds):
         for name, command in named.items():
-            started = time.perf_counter()
+            wait_until_idle()
+            before = probe()
+            started, used = time.perf_counter(), busy() - own()
             result, output = measure(command, limit)
             seconds = time.perf_counter() - started
+            others = (busy() - own() - used) / (seconds * cores())
             after = probe()
             row = {"session": session, "round": number, "name": name, "command": command, "result": result}
-            row |= {"wall_s": round(seconds, 1), "probes": [before, after], "machine": machine}
-            before = after
+            row |= {"wall_s": round(seconds, 1), "probes": [before, after], "others": others, "machine": machine}
             with results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             told = result or f"failed: {output[-800:]}"
-            print(f"round {number + 1} of {rounds}, {name}: {told}", file=sys.stderr, flush=True)
+            print(f"round {number + 1} of {rounds}, {name}, others {others:.0%}: {told}", file=sys.stderr, flush=True)
+
+
+def own() -> float:
+    """Give the processor seconds of this process and of all commands it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def measure(command: str, limit: float) -> tuple[dict[str, Any] | None, str]:
@@ -99,7 +109,7 @@ def measure(command: str, limit: float) -> tuple[dict[str, Any] | None, str]:
 
 
 def read(results: Path) -> list[dict[str, Any]]:
-    """Read the measurements and mark each with ``counts``: it succeeded, and the machine was at its good speed.
+    """Read the measurements and mark each with ``counts``: it succeeded, alone, on the machine at its good speed.
 
     The good speed is the 90th percentile of all probes of that session, so that a session with many slow spells is
     judged by its fast ones.
@@ -112,7 +122,8 @@ def read(results: Path) -> list[dict[str, Any]]:
             good = seen[int(0.9 * (len(seen) - 1))]
             for row in mine:
                 fast = all(probes[kind] >= SLOW * good for probes in row["probes"])
-                row["counts"] = row.get("counts", True) and fast and row["result"] is not None
+                alone = not row["others"] > OTHERS  # NaN, where nobody knows, counts
+                row["counts"] = row.get("counts", True) and fast and alone and row["result"] is not None
     return rows
 
 
