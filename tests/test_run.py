@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sightline.errors import RunError
 from sightline.run import FORMAT, RunFolder
@@ -96,3 +100,21 @@ def test_no_two_files_of_a_run_share_a_name(tmp_path: Path) -> None:
     paths = [getattr(folder, name) for name, kind in vars(RunFolder).items() if isinstance(kind, property)]
     assert len(paths) == len(set(paths))
     assert all(path.parent == tmp_path for path in paths)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["format", "status", "x"]), inner),
+    max_leaves=5,
+)
+
+
+@given(content=JSON)
+def test_any_state_is_read_or_told(tmp_path_factory: pytest.TempPathFactory, content: object) -> None:
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.state.write_text(json.dumps(content))
+    if isinstance(content, dict) and type(content.get("format")) is int and content["format"] <= FORMAT:
+        assert RunFolder.open(folder.path).read_state() == content
+    else:
+        with pytest.raises(RunError, match=re.escape(str(folder.path))):
+            RunFolder.open(folder.path)

@@ -18,7 +18,7 @@ FIELDS = sorted(Settings.model_fields)
 
 # For each setting: values that cannot be meant.
 FAULTS: dict[str, list[Any]] = {
-    "image_size": [0, -1, 9000, "abc", "32x", "32x32x32", (1, 2, 3), (0, 32), [], {}],
+    "image_size": [0, -1, 9000, "abc", "32x", "32x32x32", (1, 2, 3), (0, 32), 1.5, True, [], {}],
     "resize": ["stretch", "", 3, None],
     "valid_fraction": [0, -0.1, 0.9, 1, "half", math.nan, None],
     "test_fraction": [-0.1, 0.9, "half", math.nan, None],
@@ -29,7 +29,7 @@ FAULTS: dict[str, list[Any]] = {
     "options": ["depth=3", 3, None],
     "dropout": [-0.1, 1, math.nan, "a lot", None],
     "epochs": [0, -1, 1.5, 100_001, "many", math.inf],
-    "minutes": [0, -1, math.nan, "an hour"],
+    "minutes": [0, -1, math.nan, math.inf, "an hour"],
     "train_steps": [0, -1, 2.5],
     "batch_size": [0, -1, 2.5, "big"],
     "optimizer": [3, None],
@@ -38,13 +38,13 @@ FAULTS: dict[str, list[Any]] = {
     "weight_decay": [-1, 10, math.nan],
     "schedule": ["one-cycle", "", 3, None],
     "warmup": [-0.1, 1, math.nan],
-    "clip_norm": [0, -1, math.nan],
+    "clip_norm": [0, -1, math.nan, math.inf],
     "accumulate": [0, 1.5, None],
     "ema": [-0.1, 1, math.nan],
     "label_smoothing": [-0.1, 1, math.nan],
     "augment": [3, None],
     "patience": [-1, 1.5],
-    "delta": [-1, math.nan],
+    "delta": [-1, math.nan, math.inf],
     "monitor": ["accuracy", "", None],
     "seed": [-1, 2**31, 0.5, None],
     "device": [3, None],
@@ -54,7 +54,7 @@ FAULTS: dict[str, list[Any]] = {
     "runs": [3, None],
     "name": ["", "a/b", "../x", ".hidden", "a b", "-x", 3],
     "trackers": [3, None],
-    "checkpoint_minutes": [0, -1, math.nan, None],
+    "checkpoint_minutes": [0, -1, math.nan, math.inf, None],
 }
 
 
@@ -123,6 +123,20 @@ def test_all_faults_are_told_at_once() -> None:
 )
 def test_image_sizes_are_understood(given_: object, understood: object) -> None:
     assert Settings(image_size=given_).image_size == understood
+
+
+def test_parts_that_leave_nothing_to_train_on_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"valid_fraction.*test_fraction"):
+        Settings(valid_fraction=0.5, test_fraction=0.5)
+    with pytest.raises(SettingsError, match=r"valid_fraction.*test_fraction"):
+        Settings(valid_fraction=0.8, test_fraction=0.8)
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings()
+    with pytest.raises(SettingsError, match="epochs"):
+        settings.epochs = 3  # type: ignore[misc]
+    assert settings.epochs is None
 
 
 def test_changed_names_what_differs_from_the_defaults() -> None:
@@ -215,10 +229,15 @@ def test_a_missing_setting_is_told() -> None:
         TrainerSettings(epochs=1, logdir=Path("logs"))  # type: ignore[call-arg]
 
 
-def test_the_lectures_settings_may_be_assigned() -> None:
+def test_the_lectures_settings_may_be_assigned_and_are_checked_when_they_are() -> None:
     settings = trainer_settings()
     settings.epochs = 5
     settings.reporttypes = [ReportTypes.TOML]
+    assert settings.epochs == 5
+    with pytest.raises(SettingsError, match="'epochs' should be"):
+        settings.epochs = 0
+    with pytest.raises(SettingsError, match="Did you mean 'epochs'"):
+        settings.epohcs = 4
     assert settings.epochs == 5
 
 

@@ -6,7 +6,31 @@ The public names are resolved on first use, so that ``import sightline`` imports
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ below does it
+    from sightline import errors as errors
+    from sightline import losses as losses
+    from sightline import metrics as metrics
+    from sightline.data.images import Images as Images
+    from sightline.data.sources import load as load
+    from sightline.data.stream import Stream as Stream
+    from sightline.errors import SightlineError as SightlineError
+    from sightline.estimator import ImageClassifier as ImageClassifier
+    from sightline.models.cnn import CNNblocks as CNNblocks
+    from sightline.models.cnn import CNNConfig as CNNConfig
+    from sightline.models.cnn import ConvBlock as ConvBlock
+    from sightline.models.zoo import build as build
+    from sightline.recipe import resume as resume
+    from sightline.recipe import train as train
+    from sightline.settings import ReportTypes as ReportTypes
+    from sightline.settings import Settings as Settings
+    from sightline.settings import TrainerSettings as TrainerSettings
+    from sightline.trained import Run as Run
+    from sightline.trained import evaluate as evaluate
+    from sightline.trained import predict as predict
+    from sightline.training.stopping import EarlyStopping as EarlyStopping
+    from sightline.training.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
 

@@ -191,7 +191,9 @@ def predict(
     files: Annotated[list[str], typer.Argument(help="Image files, folders, or .npz/.npy files.")],
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with the probability of every class.")] = False,
-    top: Annotated[int, typer.Option("--top", min=1, help="Classes to show per image in the table.")] = 3,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="Classes to show per image in the table. [dim]\\[3][/dim]")
+    ] = 3,
 ) -> None:
     """Recognise new images with a run; exit code 1 if any could not be served."""
     from sightline.reports.tables import predictions as table

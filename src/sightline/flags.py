@@ -66,7 +66,9 @@ def with_flags(command: Callable[..., None]) -> Callable[..., None]:
 def _default(value: Any) -> str:
     if value is None or value == ():
         return ""
-    return f" [dim]\\[{'off' if value is False else value}][/dim]"
+    if isinstance(value, bool):
+        value = "on" if value else "off"
+    return f" [dim]\\[{value}][/dim]"
 
 
 def _metavar(annotation: Any) -> str:

@@ -20,6 +20,7 @@ from sightline import files, losses
 from sightline.assembly import assemble, resolve, train_stream
 from sightline.data.preview import sheet
 from sightline.data.sources import load
+from sightline.data.stream import Stream
 from sightline.data.summary import describe
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
@@ -84,7 +85,7 @@ def train(
     files.write_json(folder.environment, environment(device))
     files.make_folder(folder.figures)
     stream = train_stream(data, resolved.settings, torch.device("cpu"))
-    sheet(stream, data.images.classes).save(folder.figures / "inputs.png")
+    draw_inputs(stream, data, folder.figures / "inputs.png")
     trainer = assemble(folder, data, resolved.settings, device, progress)
     return carry_out(trainer, folder, data, progress)
 
@@ -130,8 +131,14 @@ def preview(source: Any, *, settings: Settings, progress: Progress) -> Path:
     data = prepare(images, settings, progress)
     stream = train_stream(data, settings, torch.device("cpu"))
     path = files.make_folder(settings.runs) / "preview.png"
-    sheet(stream, data.images.classes).save(path)
+    draw_inputs(stream, data, path)
     return path
+
+
+def draw_inputs(stream: Stream, data: Prepared, path: Path) -> None:
+    """Draw 16 inputs as the network gets them, into a PNG file that is whole or not there."""
+    with files.whole(path) as temporary:
+        sheet(stream, data.images.classes).save(temporary, "PNG")
 
 
 def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_range.Range:

@@ -143,7 +143,11 @@ class RunFolder:
                 f"'{path}' is not a run folder: it has no '{folder.state.name}'.",
                 "Give the folder that `sightline train` printed last.",
             )
-        version = folder.read_state().get("format", 0)
+        version = folder.read_state().get("format")
+        if type(version) is not int:
+            raise RunError(
+                f"'{folder.state}' is damaged: it names no format.", "Restore it from a copy, or train again."
+            )
         if version > FORMAT:
             raise RunError(
                 f"run '{path}' has format {version}; this version reads up to {FORMAT}.",
@@ -174,7 +178,12 @@ class RunFolder:
 
     def read_state(self) -> dict[str, Any]:
         """Read ``run.json``."""
-        return dict(self.read_json(self.state))
+        state = self.read_json(self.state)
+        if not isinstance(state, dict):
+            raise RunError(
+                f"'{self.state}' is damaged: it is no JSON object.", "Restore it from a copy, or train again."
+            )
+        return state
 
     def write_state(self, **values: Any) -> None:
         """Change some values of ``run.json``, keeping the others."""

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sightline.errors import SettingsError, did_you_mean
 
@@ -23,19 +23,37 @@ Unit = Annotated[float, Field(ge=0, lt=1)]
 class Strict(BaseModel):
     """Frozen; an unknown name is an error that suggests the right one; every fault is told in words."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
     def __init__(self, **values: Any) -> None:
         for name in values:
-            if name not in type(self).model_fields:
-                raise SettingsError(
-                    f"unknown setting '{name}'.{did_you_mean(name, type(self).model_fields)}",
-                    f"The settings of {type(self).__name__} are: {', '.join(sorted(type(self).model_fields))}.",
-                )
+            self._known(name)
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise told(error) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._known(name)
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            if any(fault["type"] == "frozen_instance" for fault in error.errors()):
+                raise SettingsError(
+                    f"'{name}' cannot be assigned: these settings never change.",
+                    f"Make new ones: settings.model_copy(update={{'{name}': ...}}).",
+                ) from None
+            raise told(error) from None
+
+    @classmethod
+    def _known(cls, name: str) -> None:
+        if name not in cls.model_fields:
+            raise SettingsError(
+                f"unknown setting '{name}'.{did_you_mean(name, cls.model_fields)}",
+                f"The settings of {cls.__name__} are: {', '.join(sorted(cls.model_fields))}.",
+            )
 
 
 def told(error: ValidationError) -> SettingsError:
@@ -46,7 +64,7 @@ def told(error: ValidationError) -> SettingsError:
         if fault["type"] == "missing":
             faults.append(f"'{name}' is missing")
         else:
-            wanted = re.sub(r"^(Input|Value error,?) ?", "", fault["msg"])
+            wanted = re.sub(r"^(Input|Value error,?) ?", "", fault["msg"]).replace("valid tuple", "list")
             faults.append(f"'{name}' {wanted} (got {fault['input']!r})")
     return SettingsError("; ".join(dict.fromkeys(faults)) + ".", "Change that setting and run again.")
 
@@ -108,10 +126,22 @@ class Settings(Strict):
         if isinstance(value, str):
             sides = [int(part) for part in re.findall(r"\d+", value)] if re.fullmatch(r"\d+([x,]\d+)?", value) else []
             value = sides[0] if len(sides) == 1 else tuple(sides)
-        sides = [value] if isinstance(value, int) else list(value or [])
-        if value is not None and (len(sides) not in (1, 2) or not all(1 <= side <= 8192 for side in sides)):
+        sides = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+        whole = all(type(side) is int and 1 <= side <= 8192 for side in sides)
+        if value is not None and (len(sides) not in (1, 2) or not whole):
             raise ValueError("should be a side such as 96, or height x width such as 64x128, each 1 to 8192")
         return value
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Settings:
+        shares = self.valid_fraction + self.test_fraction
+        if shares >= 1:
+            raise SettingsError(
+                f"'valid_fraction' {self.valid_fraction:g} and 'test_fraction' {self.test_fraction:g} leave nothing to "
+                "train on.",
+                "Use shares whose sum is below 1, such as 0.1 and 0.1.",
+            )
+        return self
 
     @field_validator("trackers", mode="before")
     @classmethod
@@ -146,7 +176,13 @@ class Settings(Strict):
             SettingsError: the file is missing, is no TOML, or holds an unknown or impossible setting.
         """
         values = read_toml(path)
-        if table is None and isinstance(values.get("settings"), dict):
+        if table is None and isinstance(values.get("settings"), dict):  # a run's own file
+            others = sorted(values.keys() - {"settings", "given"})
+            if others:
+                raise SettingsError(
+                    f"settings file '{path}' has [settings] and, outside of it, {', '.join(others)}.",
+                    "Put all settings into [settings], or none.",
+                )
             table = "settings"
         return cls(**(values if table is None else values.get(table, {})))
 
