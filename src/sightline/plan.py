@@ -54,7 +54,7 @@ def make(settings: Settings, *, train: int, size: Sequence[int], size_reason: st
     batch = settings.batch_size or batch_size(train)
     choose("batch_size", batch, f"{train} training images: about 10 steps an epoch or more, at most 128 a step")
     if settings.minutes is None:
-        choose("epochs", epochs(train), "about 30,000 images seen in all, within 12 to 60 epochs")
+        choose("epochs", epochs(train), "about 20,000 images seen in all, within 15 to 60 epochs")
     optimizer = settings.optimizer.lower()
     peak = PEAK_LR.get(optimizer, PEAK_LR["adam"])
     lr = float(f"{peak * math.sqrt(batch / 128):.2g}")
@@ -70,8 +70,8 @@ def batch_size(train: int) -> int:
 
 
 def epochs(train: int) -> int:
-    """Choose the passes that show about 30,000 images, within 12 and 60."""
-    return min(60, max(12, round(30_000 / train)))
+    """Choose the passes that show about 20,000 images, within 15 and 60."""
+    return min(60, max(15, round(20_000 / train)))
 
 
 def fit_minutes(minutes: float, *, step_s: float, steps: int, eval_s: float) -> tuple[int, int | None]:
