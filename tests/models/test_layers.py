@@ -219,3 +219,28 @@ def test_weights_start_with_the_variance_they_should(init: str, gain: float) -> 
     assert state["mid.weight"].std().item() == pytest.approx(math.sqrt(gain / 1800), rel=0.05)
     assert state["head.weight"].std().item() == pytest.approx(0.25 / math.sqrt(200), rel=0.05)
     assert not state["mid.bias"].any()
+
+
+@settings(max_examples=150)
+@given(
+    axes=st.integers(1, 3),
+    size=st.integers(1, 4),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 4),
+    padding=st.integers(0, 2),
+)
+def test_a_trimmed_convolution_is_torchs(axes: int, size: int, kernel: int, stride: int, padding: int) -> None:
+    if size + 2 * padding < kernel:
+        return
+    plain = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[axes](2, 3, kernel, stride, padding).double()
+    trimmed = layers.CONV[axes](2, 3, kernel, stride, padding).double()
+    trimmed.load_state_dict(plain.state_dict())
+    x = torch.randn(4, 2, *[size + axis for axis in range(axes)], dtype=torch.float64)
+    results = []
+    for conv in (plain, trimmed):
+        given_x = x.clone().requires_grad_()
+        y = conv(given_x)
+        y.square().sum().backward()
+        results.append((y, given_x.grad, conv.weight.grad, conv.bias.grad))
+    for ours, torchs in zip(*reversed(results), strict=True):
+        torch.testing.assert_close(ours, torchs)
