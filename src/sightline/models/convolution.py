@@ -22,8 +22,8 @@ class _Trimmed(Base):
 
     Where a deep network meets a small image, such as ResNet-18 on 8x8 digits, its last maps are 1x1, and of a 3x3
     kernel with padding 1 only the middle meets a number. The result and the gradients are those of torch's
-    convolution; a step of ResNet-18 on such digits takes about 0.6 of the time. Tensors on the meta device go the plain way,
-    so that counts are those of the layer as the paper has it.
+    convolution; a step of ResNet-18 on such digits takes about 0.6 of the time. Tensors on the meta device go the
+    plain way, so that counts are those of the layer as the paper has it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
