@@ -33,8 +33,8 @@ from typing import Any
 from machine import busy, cores, describe, probe, wait_until_idle
 
 SLOW = 0.6
-"""A measurement counts if the probes around it reached this share of the machine's good speed: probes of an idle machine
-differ by a quarter, and a slow spell takes two thirds."""
+"""A measurement counts if the probes around it reached this share of the machine's good speed. Probes of an idle
+machine differ by a quarter; a slow spell takes two thirds."""
 
 OTHERS = 0.05
 """A measurement counts if other programs used no more than this share of the processors meanwhile."""
