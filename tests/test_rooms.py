@@ -34,6 +34,7 @@ LAYERS = (
     ("assembly",),
     ("recipe", "estimator", "doctor"),
     ("flags",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,47 @@
+"""Commands that look things up: the networks, this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sightline.commands.arguments import AsJson, print_json, show
+from sightline.flags import pairs
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="A network, to see it layer by layer; else all are listed.")
+    ] = None,
+    shape: Annotated[str | None, typer.Option("--input", help="Input, such as 3x64x64; else the paper's.")] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes; else the paper's.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="An option of the network, key=value.")] = None,
+    dense: Annotated[bool, typer.Option("--dense", help="Also the weights dense layers would need.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the networks, or one of them layer by layer: sizes, receptive fields, parameters, multiply-adds."""
+    from sightline.reports.tables import layers, networks
+
+    if name is None:
+        listing, rows = networks()
+    else:
+        from sightline.models.zoo import table
+
+        listing, rows = layers(table(name, shape, num_classes=classes, **pairs(option or [], "--option")), dense=dense)
+    if as_json:
+        print_json(rows)
+        return
+    show(listing)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this machine has and what is fast on it: versions, devices, precisions, extras."""
+    from sightline.doctor import examine
+    from sightline.reports.tables import two_columns
+
+    facts = examine()
+    if as_json:
+        print_json(facts)
+        return
+    show(two_columns(facts))

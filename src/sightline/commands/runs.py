@@ -1,0 +1,62 @@
+"""Commands that use a run: score it, predict with it, write its report."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sightline.commands.arguments import AsJson, Quiet, RunPath, print_json, progress_for, show
+
+
+def evaluate(
+    run: RunPath,
+    source: Annotated[
+        str | None, typer.Argument(help="Other images of the same classes; else its own test part.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a run: accuracy, errors, per-class figures, calibration, each with a 95 % interval."""
+    from sightline.reports.tables import scores
+    from sightline.trained import Run
+
+    evaluation = Run.load(run).evaluate(source, progress=progress_for(quiet))
+    if as_json:
+        print_json({"run": str(run), "source": source, **evaluation.as_dict()})
+        return
+    show(scores(evaluation))
+
+
+def predict(
+    run: RunPath,
+    files: Annotated[list[str], typer.Argument(help="Image files, folders, or .npz/.npy files.")],
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with the probability of every class.")] = False,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="Classes to show per image in the table. [dim]\\[3][/dim]")
+    ] = 3,
+) -> None:
+    """Recognise new images with a run; exit code 1 if any could not be served."""
+    from sightline.reports.tables import predictions as table
+    from sightline.trained import Run
+
+    found = Run.load(run).predict(files)
+    if as_json:
+        print_json({"run": str(run), "predictions": found.rows(), "refused": [list(pair) for pair in found.refused]})
+    elif as_csv:
+        print(found.as_csv(), end="")
+    elif found.names:
+        show(table(found, top))
+    for name, reason in found.refused:
+        print(f"refused: {name}: {reason}", file=sys.stderr)
+    if found.refused:
+        raise typer.Exit(1)
+
+
+def report(run: RunPath) -> None:
+    """Write a run's report page again and print its path."""
+    from sightline.trained import Run
+
+    print(Run.load(run).report())
