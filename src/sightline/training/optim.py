@@ -150,12 +150,20 @@ def trained(model: nn.Module) -> list[nn.Parameter]:
     return params
 
 
-def check_own(optimizer: Optimizer, model: nn.Module) -> None:
-    """Refuse an optimizer that would train something else than this model.
+def over(model: nn.Module, optimizer: type[Optimizer] | Optimizer, options: Mapping[str, Any]) -> Optimizer:
+    """Take an optimizer that holds this model's parameters, or make one of that class over all that are trained.
+
+    Args:
+        model: whose parameters.
+        optimizer: a class, or an optimizer.
+        options: keywords of the class.
 
     Raises:
-        SettingsError: it holds a tensor that is no parameter of the model.
+        SettingsError: the optimizer holds a tensor that is no parameter of the model; or the class refuses an option.
+        ModelError: the model has no parameter to train.
     """
+    if not isinstance(optimizer, Optimizer):
+        return make(optimizer, trained(model), options)
     own = {id(p) for p in model.parameters()}
     foreign = sum(id(p) not in own for group in optimizer.param_groups for p in group["params"])
     if foreign:
@@ -163,6 +171,7 @@ def check_own(optimizer: Optimizer, model: nn.Module) -> None:
             f"the optimizer holds {foreign} tensors that are not parameters of {type(model).__name__}.",
             "Make the optimizer from this very model: it must not have been copied or replaced since.",
         )
+    return optimizer
 
 
 def align(optimizer: Optimizer) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.errors import TrainingError
-from sightline.metrics import Metric, name
-from sightline.training.batches import Batch, size
+from sightline.metrics import Metric
+from sightline.metrics import name as named
+from sightline.progress import Progress
+from sightline.training.batches import Batch, Feed, size
 from sightline.training.precision import Precision, full
 
 
@@ -74,13 +77,43 @@ def score(
         advance()
     if not counts:
         raise TrainingError("there is no batch to evaluate.", "Give validation data, or check their loader.")
-    found = {name(metric): _value(metric, *pair) for metric, pair in zip(metrics, sums, strict=True) if pair}
+    found = {named(metric): _value(metric, *pair) for metric, pair in zip(metrics, sums, strict=True) if pair}
     if per_example:
         each = torch.cat([loss.float() for loss in losses]).cpu().numpy()
         return Scores(float(each.astype(np.float64).mean()), found, sum(counts), each)
     means = torch.stack([loss.float() for loss in losses]).tolist()
     total = math.fsum(mean * count for mean, count in zip(means, counts, strict=True)) if _finite(means) else math.nan
     return Scores(total / sum(counts), found, sum(counts), None)
+
+
+def score_all(
+    forward: Callable[[Any], Any],
+    feeds: Mapping[str, Feed],
+    loss_fn: Callable[[Any, Tensor], Tensor],
+    metrics: Sequence[Callable[..., Any]],
+    precision: Precision,
+    progress: Progress,
+    clock: Callable[[str], AbstractContextManager[None]],
+) -> dict[str, Scores]:
+    """Score each part that is held out, by its name, such as ``valid`` and ``probe``.
+
+    Args:
+        forward: the model, or what stands for it, in evaluation mode.
+        feeds: the same batches every time.
+        loss_fn: see ``score``.
+        metrics: see ``score``.
+        precision: how to run the network.
+        progress: shows each pass.
+        clock: counts the seconds of a block under a name: ``"valid_s"``.
+
+    Raises:
+        TrainingError: a part has no batch.
+    """
+    found = {}
+    for name, feed in feeds.items():
+        with clock(f"{name}_s"), progress.task("Evaluation", total=feed.total) as task:
+            found[name] = score(forward, feed.whole(), loss_fn, metrics, precision, task.advance)
+    return found
 
 
 def _sums(metric: Callable[..., Any], y: Tensor, yhat: Any, count: int) -> tuple[Any, Any]:

@@ -100,19 +100,19 @@ class EarlyStopping:
         self._model: nn.Module | None = None
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], **given: Any) -> EarlyStopping:
-        """Make one from ``earlystop_kwargs``.
+    def of(cls, options: Mapping[str, Any] | None, **given: Any) -> EarlyStopping | None:
+        """Make one from ``earlystop_kwargs``; None of None.
 
         Raises:
             SettingsError: an option is unknown or out of range.
         """
-        for option in options:
+        for option in options or ():
             if option not in cls.OPTIONS:
                 raise SettingsError(
                     f"early stopping has no option '{option}'.{did_you_mean(option, cls.OPTIONS)}",
                     f"earlystop_kwargs may hold: {', '.join(cls.OPTIONS)}.",
                 )
-        return cls(**options, **given)
+        return None if options is None else cls(**options, **given)
 
     @property
     def path(self) -> Path:

@@ -26,17 +26,19 @@ class Tally:
 
     def __init__(self, every: int = 1) -> None:
         self.every = every
-        self.batches = 0
-        self.examples = 0
-        self.bad = 0
-        self._sums = {"loss": 0.0, "penalty": 0.0, "grad_norm": 0.0}
-        self._counts = {"loss": 0, "penalty": 0, "grad_norm": 0}
-        self._waiting: list[tuple[str, int, Tensor]] = []
+        self.clear()
 
     @classmethod
     def for_device(cls, device: torch.device) -> Tally:
         """Make one that reads after each batch on the processor, and after 50 elsewhere."""
         return cls(1 if device.type == "cpu" else 50)
+
+    def clear(self) -> None:
+        """Forget everything, for the next epoch."""
+        self.batches = self.examples = self.bad = 0
+        self._sums = {"loss": 0.0, "penalty": 0.0, "grad_norm": 0.0}
+        self._counts = {"loss": 0, "penalty": 0, "grad_norm": 0}
+        self._waiting: list[tuple[str, int, Tensor]] = []
 
     def batch(self, loss: Tensor, penalty: Tensor | float, examples: int) -> None:
         """Count a batch: its mean loss, once for each of its examples, and the penalty if there is one."""

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sightline.errors import SettingsError, TrainingError
-from sightline.models.weights import fit
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import TrainerSettings
 from sightline.tracking.tracker import Context, Tracker, make
 from sightline.training import device as devices
-from sightline.training import generators, optim, watch
+from sightline.training import optim, watch
 from sightline.training import row as rows
 from sightline.training.batches import Feed, groups, size
 from sightline.training.best import Best
@@ -27,7 +26,8 @@ from sightline.training.ending import Ending
 from sightline.training.precision import Precision, full
 from sightline.training.rate import Rate, Scheduler
 from sightline.training.record import Record
-from sightline.training.scores import Scores, score
+from sightline.training.scores import Scores, score_all
+from sightline.training.state import Remembers, State
 from sightline.training.stopping import EarlyStopping
 from sightline.training.tally import Tally
 
@@ -114,8 +114,7 @@ class Trainer:
                 f"'accumulate' is {accumulate} and 'clip_norm' {clip_norm}.",
                 "Accumulate at least 1 batch, and clip at a norm above 0, or None.",
             )
-        params = optim.trained(model)
-        self.device = params[0].device if device is None else devices.choose(str(device))[0]
+        self.device = optim.trained(model)[0].device if device is None else devices.choose(str(device))[0]
         self.model = model.to(self.device)
         self.forward = self.model if forward is None else forward
         self.settings = settings
@@ -129,11 +128,7 @@ class Trainer:
         self.monitor = monitor
         self.folder = folder
         self.progress = progress or Progress()
-        if isinstance(optimizer, Optimizer):
-            optim.check_own(optimizer, model)
-            self.optimizer = optimizer
-        else:
-            self.optimizer = optim.make(optimizer, params, settings.optimizer_kwargs)
+        self.optimizer = optim.over(model, optimizer, settings.optimizer_kwargs)
         self.precision.arrange(self.model, self.optimizer)
         self.rate = Rate(scheduler, self.optimizer, settings.scheduler_kwargs)
         self.ema = Ema(self.model, ema)
@@ -147,14 +142,13 @@ class Trainer:
         self.log_dir = self._record.path
         lower = rows.lower_is_better(monitor, settings.metrics, probe is not None)
         self.best = Best(lower)
-        self.early_stopping: EarlyStopping | None = None
-        if settings.earlystop_kwargs is not None:
-            self.early_stopping = EarlyStopping.of(
-                settings.earlystop_kwargs, log_dir=self.log_dir, lower_is_better=lower, progress=self.progress
-            )
+        self.early_stopping = EarlyStopping.of(
+            settings.earlystop_kwargs, log_dir=self.log_dir, lower_is_better=lower, progress=self.progress
+        )
         self._trackers = [*trackers, *make(settings.reporttypes)]
         self._ending = Ending(time_limit_s)
         self._tally = Tally.for_device(self.device)
+        self._state = State(self.model, self.optimizer, self.best, self.device, self._parts())
         self._steps: dict[str, float] = {}
         self._scores: dict[str, Scores] = {}
         self.stopped = self._cut = ""
@@ -243,7 +237,7 @@ class Trainer:
         self._record.examples = tally.examples
         self._steps = {"lr": self.rate.now, "step": self.step}
         self._steps |= {name: tally.mean(name) for name in ("penalty", "grad_norm") if tally.has(name)}
-        self._tally = Tally.for_device(self.device)
+        tally.clear()
         return train_loss
 
     def evalbatches(self) -> tuple[dict[str, float], float]:
@@ -257,10 +251,8 @@ class Trainer:
         """
         self.model.eval()
         with self.ema.applied(self.model):
-            for name, feed in self._held_out.items():
-                with self._record.clock(f"{name}_s"), self.progress.task("Evaluation", total=feed.total) as task:
-                    how = (self.loss_fn, self.settings.metrics, self.precision, task.advance)
-                    self._scores[name] = score(self.forward, feed.whole(), *how)
+            how = (self.loss_fn, self.settings.metrics, self.precision, self.progress, self._record.clock)
+            self._scores = score_all(self.forward, self._held_out, *how)
             valid = self._scores["valid"]
             broken = None if math.isfinite(valid.loss) else watch.broken_weight(self.model)
         if broken:
@@ -289,17 +281,8 @@ class Trainer:
         Raises:
             RunError: the disk is full, or there is no permission; the checkpoint before is then as it was.
         """
-        self._record.save(
-            {
-                "plan": {"epoch": self.last_epoch, "step": self.step, "until": self._until},
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "best": self.best.state_dict(self.model),
-                "generators": generators.state(self.device),
-                **{name: part.state_dict() for name, part in self._parts().items()},
-            },
-            self.best,
-        )
+        plan = {"epoch": self.last_epoch, "step": self.step, "until": self._until}
+        self._record.save({"plan": plan, **self._state.gather()}, self.best)
 
     def resume(self) -> bool:
         """Bring everything to where the folder's last checkpoint was; ``loop()`` then goes on to the planned epochs.
@@ -313,22 +296,16 @@ class Trainer:
             RunError: there is no folder, or its files are damaged or belong to another training.
             ModelError: the weights do not fit the model.
         """
-        state = self._record.load()
-        if state is None:
+        tree = self._record.load()
+        if tree is None:
             return False
-        fit(self.model, state["model"], str(self.log_dir))
-        optim.load(self.optimizer, state["optimizer"])
-        self.best.load_state_dict(state["best"], self.model)
-        for name, part in self._parts().items():
-            if name in state:
-                part.load_state_dict(state[name])
-        self.last_epoch, self.step, self._until = (state["plan"][name] for name in ("epoch", "step", "until"))
-        generators.restore(state["generators"], self.device)  # last: bringing loaders to their place draws numbers
+        self._state.restore(tree, str(self.log_dir))
+        self.last_epoch, self.step, self._until = (tree["plan"][name] for name in ("epoch", "step", "until"))
         self._resumed = True
         return True
 
-    def _parts(self) -> dict[str, Any]:
-        """Give everything else that remembers something, by its name in the checkpoint."""
+    def _parts(self) -> dict[str, Remembers]:
+        """Give everything besides model, optimizer and best weights that remembers something, by its name."""
         return {
             "rate": self.rate,
             "precision": self.precision,
@@ -390,11 +367,7 @@ class Trainer:
         return loss
 
     def _failed(self, what: str, where: str) -> TrainingError:
-        step = self._tally.bad or self._tally.batches
-        return TrainingError(
-            f"{what} became NaN or infinite in epoch {self.last_epoch + 1}, step {step}: first seen {where}.",
-            f"Try a lower learning rate (it was {self.rate.now:.2g}), clip_norm=1 or precision=fp32.",
-        )
+        return watch.failure(what, where, self.last_epoch + 1, self._tally.bad or self._tally.batches, self.rate.now)
 
     def _row(self, epoch: int, train_loss: float, test_loss: float, metrics: dict[str, float]) -> dict[str, float]:
         return rows.build(epoch, train_loss, test_loss, metrics, self._steps, self._scores.get("probe"))

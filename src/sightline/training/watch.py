@@ -9,6 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.errors import TrainingError
+
+
+def failure(what: str, where: str, epoch: int, step: int, lr: float) -> TrainingError:
+    """Tell, as an error, what became NaN or infinite, where that was first seen, and what to try."""
+    return TrainingError(
+        f"{what} became NaN or infinite in epoch {epoch}, step {step}: first seen {where}.",
+        f"Try a lower learning rate (it was {lr:.2g}), clip_norm=1 or precision=fp32.",
+    )
+
 
 def origin(model: nn.Module, x: Any, context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> str:
     """Run a network once more and find where numbers stop being finite.
