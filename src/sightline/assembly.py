@@ -51,7 +51,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         progress.note(f"{settings.model}: {sentence}")
     stream = train_stream(data, settings, device)
     if settings.minutes is not None:
-        step_s = speed.step_seconds(network, stream, losses.loss("cross-entropy"), precision)
+        step_s = speed.step_seconds(network, stream, training_loss(settings, network), precision)
         eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
         epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
         settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
@@ -73,7 +73,14 @@ def compile_if_it_pays(
     precision.arrange(network.to(precision.device))
     steps = (settings.epochs or 1) * (settings.train_steps or len(stream))
     x, y = stream.peek(stream.batch_size)
-    return compiling.choose(settings.compile, network, x, y, losses.loss("cross-entropy"), precision, steps=steps)
+    loss = training_loss(settings, network)
+    return compiling.choose(settings.compile, network, x, y, loss, precision, steps=steps)
+
+
+def training_loss(settings: Settings, network: nn.Module) -> losses.Loss:
+    """Choose what a training minimises: the settings' loss, and that of the network's auxiliary heads if it has any."""
+    plain = losses.loss("cross-entropy", label_smoothing=settings.label_smoothing)
+    return losses.with_auxiliary(plain, network)
 
 
 def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
@@ -154,7 +161,7 @@ def assemble(
             earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
             scheduler_kwargs=None,
         ),
-        loss_fn=losses.loss("cross-entropy", label_smoothing=settings.label_smoothing),
+        loss_fn=training_loss(settings, network),
         optimizer=optimizer,
         traindataloader=batches,
         validdataloader=plain(data.split.valid),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.errors import SettingsError, SourceError, did_you_mean
+from sightline.models.network import AUXILIARY_WEIGHT, Network
 
 
 class Loss(nn.Module):
@@ -156,6 +157,41 @@ class GaussianNLL(Loss):
         error = (y - mean.float()).square() * torch.exp(-log_variance)
         loss = (log_variance + error + math.log(2 * math.pi)) / 2
         return loss.flatten(1).mean(dim=1) if loss.ndim > 1 else loss
+
+
+class WithAuxiliary(Loss):
+    """A loss, plus ``AUXILIARY_WEIGHT`` times the loss of each auxiliary head (Szegedy et al. 2014, section 5).
+
+    The heads' logits are asked from the network after each forward pass of training, so a training loop needs to know
+    nothing of them. Validation is that of the loss alone: the heads are no part of a prediction.
+
+    Args:
+        loss: of logits and targets.
+        network: has auxiliary heads; see ``with_auxiliary`` for networks that may have none.
+    """
+
+    def __init__(self, loss: Loss, network: Network) -> None:
+        super().__init__()
+        self.loss = loss
+        self._take = network.auxiliary_logits  # not the network itself: it would become a part of the loss
+
+    def forward(self, yhat: Any, y: Tensor) -> Tensor:
+        """Give the mean loss of a batch, the heads' included; heads that saw no training batch since add nothing."""
+        total = self.loss(yhat, y)
+        for logits in self._take():
+            total = total + AUXILIARY_WEIGHT * self.loss(logits.float(), y)
+        return total  # type: ignore[no-any-return]
+
+    def per_example(self, yhat: Any, y: Tensor) -> Tensor:
+        """Give the loss of each example, (B,), without the heads."""
+        return self.loss.per_example(yhat, y)
+
+
+def with_auxiliary(loss: Loss, network: nn.Module) -> Loss:
+    """Add the losses of a network's auxiliary heads to its loss; without such heads the loss comes back as it is."""
+    if isinstance(network, Network) and network.auxiliary_heads():
+        return WithAuxiliary(loss, network)
+    return loss
 
 
 @dataclass(frozen=True)

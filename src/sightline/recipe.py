@@ -16,8 +16,8 @@ import tomli_w
 import torch
 
 import sightline
-from sightline import files, losses
-from sightline.assembly import assemble, resolve, train_stream
+from sightline import files
+from sightline.assembly import assemble, resolve, train_stream, training_loss
 from sightline.data.preview import sheet
 from sightline.data.sources import load
 from sightline.data.stream import Stream
@@ -151,7 +151,7 @@ def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_
     return lr_range.find(
         network,
         train_stream(data, settings, device),
-        losses.loss("cross-entropy", label_smoothing=settings.label_smoothing),
+        training_loss(settings, network),
         optim.build(settings.optimizer, network, lr=1e-6, weight_decay=settings.weight_decay or 0.0),
         precision=Precision.choose(settings.precision, device)[0],
         progress=progress,

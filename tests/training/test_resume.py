@@ -22,6 +22,7 @@ from sightline.data.preprocess import Preprocessing
 from sightline.data.stream import Stream
 from sightline.errors import ModelError, RunError, TrainingError
 from sightline.metrics import Accuracy
+from sightline.models.zoo import build
 from sightline.run import RunFolder
 from sightline.training import optim, schedule
 from sightline.training.precision import Precision
@@ -80,6 +81,13 @@ def by_recipe(digits: Any) -> dict[str, Any]:
     }
 
 
+def with_auxiliary_heads(digits: Any) -> dict[str, Any]:
+    """Heads with dropout of their own, asked for their logits by the loss."""
+    model = build("googlenet", in_channels=1, num_classes=10, image_size=8, width=0.1, depth=0.3, auxiliary=True)
+    return {**by_recipe(digits), "model": model, "optimizer": optim.build("adamw", model, lr=3e-3), "loss_fn":
+            losses.with_auxiliary(losses.loss("cross-entropy", label_smoothing=0.1), model)}  # fmt: skip
+
+
 def in_bf16(digits: Any) -> dict[str, Any]:
     return {**by_recipe(digits), "precision": Precision("bf16"), "ema": 0.0}
 
@@ -135,6 +143,7 @@ def with_scheduler(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRSchedu
 
 CASES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "recipe": by_recipe,
+    "auxiliary heads": with_auxiliary_heads,
     "bf16": in_bf16,
     "fp16": in_fp16,
     "lecture": by_the_lecture,

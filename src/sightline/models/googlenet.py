@@ -75,7 +75,7 @@ def googlenet(
             batch norm, as the public ImageNet weights do.
         stem: ``paper`` (strides to an eighth), ``small`` (none) or ``auto``: small up to 48 positions a side.
         auxiliary: two more heads that learn from the middle while training; ``Network.auxiliary_logits`` gives
-            theirs, and the trainer adds their losses with the weight 0.3.
+            theirs, and ``losses.WithAuxiliary`` adds their losses to the training loss, with the weight 0.3.
     """
     choose("variant", variant, "paper", "public")
     choose("auxiliary", auxiliary, True, False)

@@ -54,13 +54,17 @@ class Network(nn.Module):
         """Give the module whose output is the stage's, by stage, in order; the last is ``head``, the logits."""
         return {stage: self.get_submodule(name) for stage, name in self.plan.stages}
 
-    def auxiliary_logits(self) -> tuple[Tensor, ...]:
-        """Take the logits (B, num_classes) that auxiliary heads made of the last training batch; most nets have none.
+    def auxiliary_heads(self) -> tuple[SideModule, ...]:
+        """List the heads that learn from the middle of the network while training; most networks have none."""
+        return tuple(part for part in self.modules() if isinstance(part, SideModule))
 
-        Their losses are added to the training loss with the weight ``AUXILIARY_WEIGHT``. They are forgotten once
-        taken, so that their graph is freed with the step.
+    def auxiliary_logits(self) -> tuple[Tensor, ...]:
+        """Take the logits (B, num_classes) that auxiliary heads made of the last training batch.
+
+        ``sightline.losses.WithAuxiliary`` adds their losses to the training loss with the weight
+        ``AUXILIARY_WEIGHT``. They are forgotten once taken, so that their graph is freed with the step.
         """
-        sides = [part for part in self.modules() if isinstance(part, SideModule)]
+        sides = self.auxiliary_heads()
         logits = tuple(side.logits for side in sides if side.logits is not None)
         for side in sides:
             side.logits = None

@@ -35,7 +35,8 @@ def step_seconds(
     Returns:
         The median of the timed steps, in seconds.
     """
-    network = copy.deepcopy(model).train()
+    network, loss_fn = copy.deepcopy((model, loss_fn))  # together: a loss may ask its network for auxiliary logits
+    network.train()
     optimizer: torch.optim.Optimizer | None = None
     taken: list[float] = []
     begun = time.perf_counter()
