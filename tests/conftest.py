@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
+
+from server import Server
 
 # The same examples on every run, so that a red test is the change's fault; HYPOTHESIS_PROFILE=explore looks further.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, max_examples=50)
@@ -58,3 +61,14 @@ def draw(folder: Path, per_class: int = 20, size: int = 24, seed: int = 0, mode:
             pixels = random.normal(40, 12, (size, size, 3)) + shape[..., None] * colour
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode).save(folder / name / f"{number}.png")
     return folder
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Give a running web server of this machine; ``server.files`` holds what it serves."""
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()

@@ -69,6 +69,14 @@ def make_folder(path: Path, *, exist_ok: bool = True) -> Path:
     return path
 
 
+def cache_folder(cache: Path | None = None) -> Path:
+    """Give the folder for what can be made again: ``cache``, else $SIGHTLINE_CACHE, else the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    base = cache or os.environ.get("SIGHTLINE_CACHE") or user_cache_path("sightline", appauthor=False)
+    return Path(base).expanduser().absolute()
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

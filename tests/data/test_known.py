@@ -3,187 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import re
 import struct
 import tarfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sightline.data import known as known_module
-from sightline.data.download import File, fetch
+from server import Server, record
 from sightline.data.known import KNOWN, Known, kept, load_known
 from sightline.data.sources import load
 from sightline.errors import SourceError
-from sightline.progress import Progress
+from sightline.files import cache_folder
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 700_000, dtype=np.uint8))
-
-
-class Server(ThreadingHTTPServer):
-    """A web server of a few files that can break in the middle, and remembers what it was asked."""
-
-    daemon_threads = False
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.stop_after: int | None = None
-        self.ranges = True
-        self.asked: list[tuple[str, str | None]] = []
-
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{name}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: broken connections are what is tested."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        name, wanted = self.path[1:], self.headers.get("Range")
-        self.server.asked.append((name, wanted))
-        content = self.server.files.get(name)
-        if content is None:
-            self.send_error(404)
-            return
-        start = 0
-        if wanted and self.server.ranges:
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])  # type: ignore[index]
-            if start >= len(content):
-                self.send_error(416)
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : self.server.stop_after])
-        self.close_connection = True
-
-    def log_message(self, *args: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
-def record(*urls: str, content: bytes = CONTENT, name: str = "data.bin") -> File:
-    return File(name, urls, hashlib.sha256(content).hexdigest(), len(content))
-
-
-def inside(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-# downloads
-
-
-def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
-    server.files["a"] = CONTENT
-    stream = io.StringIO()
-    path = fetch(record(server.url("a")), tmp_path / "new", progress=Progress(stream=stream))
-    assert path == tmp_path / "new" / "data.bin"
-    assert path.read_bytes() == CONTENT
-    assert inside(tmp_path / "new") == ["data.bin"]
-    fetch(record(server.url("a")), tmp_path / "new")
-    assert len(server.asked) == 1
-
-
-def test_a_wrong_checksum_keeps_nothing(server: Server, tmp_path: Path) -> None:
-    server.files["a"] = CONTENT[:-1] + b"?"
-    with pytest.raises(SourceError, match="wrong SHA-256") as error:
-        fetch(record(server.url("a")), tmp_path)
-    assert server.url("a") in str(error.value)
-    assert inside(tmp_path) == []
-
-
-def test_too_much_is_not_taken(server: Server, tmp_path: Path) -> None:
-    server.files["a"] = CONTENT + b"more"
-    assert fetch(record(server.url("a")), tmp_path).read_bytes() == CONTENT
-
-
-def test_the_second_mirror_serves_when_the_first_is_down(server: Server, tmp_path: Path) -> None:
-    server.files["b"] = CONTENT
-    closed = "http://127.0.0.1:9/a"
-    assert fetch(record(closed, server.url("b")), tmp_path).read_bytes() == CONTENT
-    assert fetch(record(server.url("no"), server.url("b")), tmp_path / "x").read_bytes() == CONTENT
-
-
-def test_the_second_mirror_serves_when_the_first_is_wrong(server: Server, tmp_path: Path) -> None:
-    server.files |= {"a": b"<html>moved</html>", "b": CONTENT}
-    assert fetch(record(server.url("a"), server.url("b")), tmp_path).read_bytes() == CONTENT
-
-
-def test_all_mirrors_down_names_each(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(SourceError) as error:
-        fetch(record(server.url("a"), "http://127.0.0.1:9/b"), tmp_path)
-    assert f"{server.url('a')}: it answered 404" in str(error.value)
-    assert "http://127.0.0.1:9/b: " in str(error.value)
-    assert str(tmp_path) in error.value.hint
-
-
-@pytest.mark.parametrize("stop", [1, 300_000, 699_999])
-def test_an_interrupted_download_goes_on(server: Server, tmp_path: Path, stop: int) -> None:
-    server.files["a"] = CONTENT
-    server.stop_after = stop
-    with pytest.raises(SourceError, match=r"stopped after|IncompleteRead") as error:
-        fetch(record(server.url("a")), tmp_path)
-    assert "it goes on after" in error.value.hint
-    assert inside(tmp_path) == ["data.bin.part"]
-    assert (tmp_path / "data.bin.part").read_bytes() == CONTENT[:stop]
-    server.stop_after = None
-    assert fetch(record(server.url("a")), tmp_path).read_bytes() == CONTENT
-    assert server.asked == [("a", None), ("a", f"bytes={stop}-")]
-    assert inside(tmp_path) == ["data.bin"]
-
-
-def test_another_mirror_goes_on_where_the_first_stopped(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "data.bin.part").write_bytes(CONTENT[:1000])
-    server.files["b"] = CONTENT
-    assert fetch(record(server.url("no"), server.url("b")), tmp_path).read_bytes() == CONTENT
-    assert server.asked[-1] == ("b", "bytes=1000-")
-
-
-def test_a_server_that_cannot_go_on_starts_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "data.bin.part").write_bytes(CONTENT[:1000])
-    server.files["a"] = CONTENT
-    server.ranges = False
-    assert fetch(record(server.url("a")), tmp_path).read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("left", [b"x" * 1000, b"x" * len(CONTENT), b"x" * (len(CONTENT) + 1), CONTENT])
-def test_what_was_left_is_never_believed(server: Server, tmp_path: Path, left: bytes) -> None:
-    (tmp_path / "data.bin.part").write_bytes(left)
-    server.files["a"] = CONTENT
-    assert fetch(record(server.url("a")), tmp_path).read_bytes() == CONTENT
-    assert inside(tmp_path) == ["data.bin"]
-
-
-def test_a_place_beyond_the_end_starts_again(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "data.bin.part").write_bytes(CONTENT[:1000])
-    server.files["a"] = CONTENT[:1000]  # it answers 416, and then it has too little
-    with pytest.raises(SourceError):
-        fetch(record(server.url("a")), tmp_path)
-    assert server.asked == [("a", "bytes=1000-"), ("a", None)]
 
 
 # the table
@@ -317,7 +155,7 @@ def test_mnist_is_downloaded_once_and_read(
 
 def test_fashion_has_its_names_in_order() -> None:
     contents = mnist_contents()
-    folder = Path(known_module.cache_folder()) / "fashion"
+    folder = cache_folder() / "fashion"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)

@@ -13,9 +13,10 @@ import torch
 from PIL import Image as Pictures
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from sightline.data.known import cache_folder, kept
+from sightline.data.known import kept
 from sightline.data.sources import load
 from sightline.errors import SourceError
+from sightline.files import cache_folder
 
 
 class Listed(Dataset[Any]):

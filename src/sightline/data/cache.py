@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from sightline import files
 from sightline.data.records import Records
@@ -57,8 +56,7 @@ class Cached:
 
 def folder(cache: Path | None = None) -> Path:
     """Give the folder of all packed sets: in ``cache``, else in $SIGHTLINE_CACHE, else in the user's cache folder."""
-    base = cache or os.environ.get("SIGHTLINE_CACHE") or user_cache_path("sightline", appauthor=False)
-    return Path(base).expanduser().absolute() / "pixels"
+    return files.cache_folder(cache) / "pixels"
 
 
 def place(cache: Path | None, name: str, key: str) -> Path:

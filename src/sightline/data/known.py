@@ -20,10 +20,11 @@ import numpy as np
 
 from sightline.data import cache, idx
 from sightline.data.arrays import Part, assemble
-from sightline.data.download import File, fetch, sha256_of
 from sightline.data.images import Images, Split
 from sightline.data.labels import name_labels
+from sightline.download import File, fetch, sha256_of
 from sightline.errors import RunError, SourceError
+from sightline.files import cache_folder
 from sightline.progress import Progress
 
 
@@ -89,22 +90,21 @@ def load_known(
     return replace(images, name=name, root=None)
 
 
-def cache_folder() -> Path:
-    """The folder for what can be made again: ``$SIGHTLINE_CACHE``, or the user's cache folder."""
-    return cache.folder().parent
-
-
 def kept() -> list[cache.Cached]:
-    """List the downloaded data sets, and the pictures of data sets in Python that were kept as files.
+    """List the downloaded data sets and weights, and the pictures of data sets in Python that were kept as files.
 
     Each is a folder that may be deleted when nothing is running: it comes back when it is needed.
     """
     found = []
-    for room in ("datasets", "objects"):
+    for room in ("datasets", "objects", "weights"):
         for place in sorted((cache_folder() / room).glob("[!.]*")):
             sizes = [entry.stat() for entry in os.scandir(place)]
             used = datetime.fromtimestamp(max((size.st_mtime for size in sizes), default=0.0)).astimezone()
-            name = place.name if room == "datasets" else "pictures of a data set in Python"
+            name = {
+                "datasets": place.name,
+                "objects": "pictures of a data set in Python",
+                "weights": f"weights of {place.name}",
+            }[room]
             found.append(cache.Cached(place, name, sum(size.st_size for size in sizes), used))
     return found
 

@@ -28,7 +28,6 @@ from sightline.data import cache
 from sightline.data.arrays import Part, as_array, assemble, from_pair
 from sightline.data.folders import IMAGE_EXTENSIONS
 from sightline.data.images import Images, Split
-from sightline.data.known import cache_folder
 from sightline.data.labels import SPLIT_NAMES, index_classes, join_splits, listed, name_labels
 from sightline.errors import SourceError, did_you_mean
 from sightline.progress import Progress
@@ -353,7 +352,7 @@ class _Keeper:
 
     def _write(self, content: bytes, extension: str) -> None:
         if self._folder is None:
-            place = cache_folder() / "objects"
+            place = files.cache_folder() / "objects"
             cache.sweep(place)
             mark = f".part-{os.getpid()}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"  # as the pixel cache has them
             self._folder = files.make_folder(place / mark)

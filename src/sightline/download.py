@@ -25,14 +25,29 @@ class File:
     Attributes:
         name: what it is called on disk.
         urls: where it can be fetched, the best place first; each holds the same bytes.
-        sha256: the checksum of the whole file, 64 hexadecimal digits.
+        sha256: the checksum of the whole file: its 64 hexadecimal digits, or as many of the first as are published.
         size: bytes.
+        rounded: bytes by which ``size`` may be off, where it was published rounded; then the checksum alone decides.
     """
 
     name: str
     urls: tuple[str, ...]
     sha256: str
     size: int
+    rounded: int = 0
+
+    @property
+    def megabytes(self) -> str:
+        """Its size for people: ``"46.8 MB"``."""
+        return f"{self.size / 1e6:,.1f} MB"
+
+    def fits(self, size: int) -> bool:
+        """Tell whether a file of so many bytes may be this one."""
+        return abs(size - self.size) <= self.rounded
+
+    def matches(self, path: Path) -> bool:
+        """Compare the content's checksum with the digits that are known; reads the whole file."""
+        return sha256_of(path).startswith(self.sha256)
 
 
 def fetch(file: File, folder: Path, *, progress: Progress | None = None, timeout: float = 30.0) -> Path:
@@ -55,7 +70,7 @@ def fetch(file: File, folder: Path, *, progress: Progress | None = None, timeout
         RunError: the folder cannot be made.
     """
     target = files.make_folder(folder) / file.name
-    if target.is_file() and target.stat().st_size == file.size:
+    if target.is_file() and file.fits(target.stat().st_size):
         return target
     part = folder / f"{file.name}.part"
     faults = []
@@ -84,13 +99,13 @@ def _try(url: str, file: File, part: Path, task: Task, timeout: float) -> str | 
     """Fetch from one address, going on from what is there; say what went wrong, or None."""
     while True:
         begun = part.stat().st_size if part.is_file() else 0
-        if begun > file.size:
+        if begun > file.size + file.rounded:
             part.unlink()
             begun = 0
         try:
-            if begun < file.size:
+            if begun < file.size - file.rounded or (file.rounded and not file.matches(part)):
                 _receive(url, file, part, begun, task, timeout)
-            if sha256_of(part) == file.sha256:
+            if file.matches(part):
                 return None
             fault = "its content is not what it should be (wrong SHA-256), so nothing was kept"
         except urllib.error.HTTPError as error:
@@ -120,12 +135,13 @@ def _receive(url: str, file: File, part: Path, begun: int, task: Task, timeout: 
         goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {begun}-")
         have = begun if goes_on else 0
         task.advance(have / 1e6 - task.done)
+        most = file.size + file.rounded
         with part.open("ab" if goes_on else "wb") as target:
-            while have < file.size and (content := answer.read(min(CHUNK, file.size - have))):
+            while have < most and (content := answer.read(min(CHUNK, most - have))):
                 target.write(content)
                 have += len(content)
                 task.advance(len(content) / 1e6)
             target.flush()
             os.fsync(target.fileno())
-    if have < file.size:
+    if have < file.size - file.rounded:
         raise OSError(f"it stopped after {have / 1e6:,.1f} of {file.size / 1e6:,.1f} MB")
