@@ -42,7 +42,7 @@ NAMES = {
 METRICS = {"Metric", "Accuracy", "MAE", "MASE", "F1Score"}
 
 SETTINGS = {
-    "image_size resize valid_fraction test_fraction strict data_dir download",
+    "image_size resize normalise corrections valid_fraction test_fraction strict data_dir download",
     "model options dropout",
     "epochs minutes train_steps batch_size optimizer lr momentum weight_decay schedule warmup clip_norm accumulate ema",
     "label_smoothing augment patience delta monitor seed",
@@ -71,6 +71,8 @@ FILES = {
     "state": "run.json",
     "settings": "settings.toml",
     "data": "data.json",
+    "positions": "positions.safetensors",
+    "corrections": "corrections.csv",
     "split": "split.csv",
     "environment": "environment.json",
     "history": "history.jsonl",

@@ -20,6 +20,8 @@ FIELDS = sorted(Settings.model_fields)
 FAULTS: dict[str, list[Any]] = {
     "image_size": [0, -1, 9000, "abc", "32x", "32x32x32", (1, 2, 3), (0, 32), 1.5, True, [], {}],
     "resize": ["stretch", "", 3, None],
+    "normalise": ["batch", "", 3, None],
+    "corrections": [3, []],
     "valid_fraction": [0, -0.1, 0.9, 1, "half", math.nan, None],
     "test_fraction": [-0.1, 0.9, "half", math.nan, None],
     "strict": ["maybe", 3, None],

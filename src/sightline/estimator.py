@@ -33,6 +33,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         options: the network's own options.
         image_size: side in pixels, or (height, width); None keeps or chooses.
         resize: ``pad``, ``crop`` or ``squash``.
+        normalise: ``none``, ``pixel``, ``channel`` or ``zca``.
+        corrections: a reviewed list of labels to drop or change, by the row numbers of the X given to ``fit``.
         epochs: passes over the data; None chooses.
         batch_size: images per step; None chooses.
         optimizer: name of the optimizer.
@@ -63,6 +65,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         options: dict[str, Any] | None = None,
         image_size: int | tuple[int, int] | None = None,
         resize: str = "pad",
+        normalise: str = "channel",
+        corrections: Path | str | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         optimizer: str = "adamw",
@@ -83,6 +87,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.options = options
         self.image_size = image_size
         self.resize = resize
+        self.normalise = normalise
+        self.corrections = corrections
         self.epochs = epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
@@ -113,6 +119,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         images = arrays.assemble([arrays.from_pair(_stored(X), codes)], name="arrays", layout="arrays (X, y)")
+        images = images.relabel(images.labels, tuple(str(label) for label in self.classes_))
         parameters = self.get_params()
         quiet, seed = parameters.pop("quiet"), parameters.pop("random_state")
         values = {name: value for name, value in parameters.items() if value is not None}

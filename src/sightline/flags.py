@@ -13,7 +13,10 @@ import typer
 from sightline.errors import SettingsError
 
 PANELS = {
-    "Data": ("image_size", "resize", "valid_fraction", "test_fraction", "strict", "data_dir", "download"),
+    "Data": (
+        "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "strict", "data_dir",
+        "download",
+    ),
     "Network": ("model", "dropout"),
     "Training": (
         "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule",

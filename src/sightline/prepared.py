@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline import files
+from sightline.data import corrections
+from sightline.data.corrections import Corrected
 from sightline.data.health import check
 from sightline.data.images import SPLITS, Images
+from sightline.data.normalise import Positions
 from sightline.data.pixels import Pixels, choose_size, pack
 from sightline.data.preprocess import Preprocessing
 from sightline.data.sources import load
@@ -36,6 +39,7 @@ class Prepared:
         preprocessing: with mean and standard deviation of the training rows.
         findings: about the data.
         size_reason: why the pixels have the size they have.
+        corrected: what a list of corrections changed; its dropped rows are in no part of the split.
     """
 
     pixels: Pixels
@@ -43,6 +47,7 @@ class Prepared:
     preprocessing: Preprocessing
     findings: tuple[Finding, ...] = ()
     size_reason: str = ""
+    corrected: Corrected | None = None
 
     @property
     def images(self) -> Images:
@@ -67,7 +72,9 @@ class Prepared:
 
 
 def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
-    """Decode, split, look for faults, and measure the training pixels.
+    """Decode, split, apply corrections, look for faults, and measure the training pixels.
+
+    The split is drawn from the labels as the source gives them: corrections move no image from one part to another.
 
     Raises:
         SourceError: the data cannot be used; the message says why.
@@ -88,8 +95,13 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
         seed=settings.seed,
         classes=readable.classes,
     )
-    preprocessing = pixels.preprocessing.fit(pixels.array, parts.train)
-    return Prepared(pixels, parts, preprocessing, tuple(check(images, pixels, parts)), reason)
+    corrected, told = None, []
+    if settings.corrections is not None:
+        corrected = corrections.apply(readable, corrections.read(settings.corrections))
+        told = [corrected.finding(parts)]
+        pixels, parts = replace(pixels, images=corrected.images), corrected.without_dropped(parts)
+    preprocessing = pixels.preprocessing.fit(pixels.array, parts.train, normalise=settings.normalise, progress=progress)
+    return Prepared(pixels, parts, preprocessing, (*told, *check(images, pixels, parts)), reason, corrected)
 
 
 def survey(images: Images, settings: Settings, progress: Progress) -> list[Finding]:
@@ -103,7 +115,7 @@ def survey(images: Images, settings: Settings, progress: Progress) -> list[Findi
 
 
 def record(folder: RunFolder, data: Prepared, *, source: str | None, reasons: dict[str, str]) -> None:
-    """Write what the data were: ``data.json``, ``split.csv`` and ``findings.json``."""
+    """Write what the data were: ``data.json``, ``split.csv``, ``findings.json``, and what was measured or corrected."""
     images = data.images
     files.write_json(
         folder.data,
@@ -119,8 +131,13 @@ def record(folder: RunFolder, data: Prepared, *, source: str | None, reasons: di
             "reasons": reasons,
             "ignored": list(images.ignored),
             "notes": list(data.split.notes),
+            **({"corrections": _corrections(data)} if data.corrected else {}),
         },
     )
+    if data.preprocessing.positions is not None:
+        files.write_bytes(folder.positions, data.preprocessing.positions.as_bytes())
+    if data.corrected is not None:
+        files.write_text(folder.corrections, data.corrected.corrections.as_csv())
     part_of = np.full(len(images), "", dtype="U5")
     for part in SPLITS:
         part_of[getattr(data.split, part)] = part
@@ -152,7 +169,7 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
             "Give the same data again: source=(x, y).",
         )
     settings = read_settings(folder)
-    preprocessing = Preprocessing.from_dict(told["preprocessing"])
+    preprocessing = read_preprocessing(folder)
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
     pixels = pack(images, settings.image_size, settings.resize, progress=progress)
     with folder.need(folder.split, "find its split").open(
@@ -167,9 +184,14 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
             f"the data of run '{folder.path}' have changed: {gone} images are gone, {new} are new.",
             f"Restore '{source}' as it was, or train a new run on it.",
         )
+    corrected = None
+    if told.get("corrections"):
+        listed = corrections.read(folder.need(folder.corrections, "correct its labels again"))
+        corrected = corrections.apply(pixels.images, listed)
+        pixels = replace(pixels, images=corrected.images)
     part_of = np.array([row["split"] for row in rows])
     parts = _parts(part_of, tuple(told["notes"]))
-    data = Prepared(pixels, parts, preprocessing)
+    data = Prepared(pixels, parts, preprocessing, corrected=corrected)
     if data.fingerprint() != told["fingerprint"]:
         raise RunError(
             f"the data of run '{folder.path}' have changed: same names, but other pixels or labels.",
@@ -183,12 +205,26 @@ def read_settings(folder: RunFolder) -> Settings:
     return Settings.from_toml(folder.need(folder.settings, "know its settings"), table="settings")
 
 
+def read_preprocessing(folder: RunFolder) -> Preprocessing:
+    """Read what every image of a run goes through before the network."""
+    told = folder.read_json(folder.data, "know its preprocessing")["preprocessing"]
+    positions = None
+    if told.get("normalisation") in ("pixel", "zca"):
+        positions = Positions.read(folder.need(folder.positions, "normalise its inputs"))
+    return Preprocessing.from_dict(told, positions)
+
+
 def describe_source(source: Any) -> str | None:
     """Say where a source can be found again: an absolute path or a known name; None for arrays in memory."""
     if not isinstance(source, (str, Path)):
         return None
     path = Path(source)
     return str(path.resolve()) if path.exists() else str(source)
+
+
+def _corrections(data: Prepared) -> Any:
+    """Tell what was corrected: file, digest, counts by part and action."""
+    return next(dict(finding.evidence) for finding in data.findings if finding.code == "data/corrections")
 
 
 def _counts(data: Prepared, rows: NDArray[np.int64]) -> list[int]:

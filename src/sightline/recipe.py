@@ -74,7 +74,7 @@ def train(
     progress.show(describe(images))
     data = prepare(images, given, progress)
     for finding in data.findings:
-        if finding.severity != "note":
+        if finding.severity != "note" or finding.code == "data/corrections":
             progress.note(f"{finding.severity}: {finding.message} {finding.advice}")
     resolved = resolve(given, data, device, progress)
     folder = RunFolder.create(resolved.settings.runs, resolved.settings.name)

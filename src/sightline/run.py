@@ -37,6 +37,16 @@ class RunFolder:
         return self.path / "data.json"
 
     @property
+    def positions(self) -> Path:
+        """Safetensors: what normalising by pixel or by whitening measured; absent for other normalisations."""
+        return self.path / "positions.safetensors"
+
+    @property
+    def corrections(self) -> Path:
+        """CSV: the lines of the list of corrections that dropped an image or changed its label; absent without one."""
+        return self.path / "corrections.csv"
+
+    @property
     def split(self) -> Path:
         """CSV: one line per image: file or row, class, split. Never redrawn."""
         return self.path / "split.csv"

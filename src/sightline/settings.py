@@ -15,6 +15,7 @@ from sightline.errors import SettingsError, did_you_mean
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["pad", "crop", "squash"]
+Normalise = Literal["none", "pixel", "channel", "zca"]
 Schedule = Literal["onecycle", "cosine", "triangular", "step", "constant", "plateau"]
 Monitor = Literal["valid_loss", "valid_accuracy"]
 Unit = Annotated[float, Field(ge=0, lt=1)]
@@ -75,6 +76,8 @@ class Settings(Strict):
     # data
     image_size: int | tuple[int, int] | None = Field(None, description="Side in pixels, or height and width.")
     resize: Resize = Field("pad", description="Bring images to that size by padding, cropping or squashing.")
+    normalise: Normalise = Field("channel", description="What inputs are centred and scaled by.")
+    corrections: Path | None = Field(None, description="CSV of labels to drop or change, as sightline audit writes it.")
     valid_fraction: Annotated[float, Field(gt=0, lt=0.9)] = Field(0.1, description="Share kept for validation.")
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = Field(0.1, description="Share kept for the final test.")
     strict: bool = Field(False, description="Refuse to train while any file cannot be read.")

@@ -20,7 +20,7 @@ from sightline.diagnosis.mistakes import evaluate as score
 from sightline.errors import SightlineError, SourceError, did_you_mean
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
-from sightline.prepared import Prepared, read_settings, restore
+from sightline.prepared import Prepared, read_preprocessing, read_settings, restore
 from sightline.progress import Progress
 from sightline.reports import page
 from sightline.reports.thumbnails import thumbnails
@@ -76,7 +76,7 @@ class Run:
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """What every image goes through before the network."""
-        return Preprocessing.from_dict(self._told["preprocessing"])
+        return read_preprocessing(self.folder)
 
     @property
     def history(self) -> History:

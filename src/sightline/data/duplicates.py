@@ -50,8 +50,9 @@ def exact(pixels: Pixels, parts: NDArray[np.str_]) -> list[Finding]:
         pixels: the packed set, M images.
         parts: ``train``, ``valid``, ``test`` or empty, str (M,).
     """
+    rows = np.flatnonzero(_taking_part(parts))
     digest = pixels.records.digest[pixels.rows]
-    order = np.argsort(digest, kind="stable")
+    order = rows[np.argsort(digest[rows], kind="stable")]
     members = np.split(order, np.flatnonzero(np.diff(digest[order])) + 1)
     groups = sorted((rows for rows in members if len(rows) > 1), key=lambda rows: int(rows[0]))
     labels = pixels.images.labels
@@ -100,6 +101,8 @@ def near(pixels: Pixels, parts: NDArray[np.str_]) -> list[Finding]:
     if pixels.preprocessing.kind != "image" or min(pixels.preprocessing.size) < SMALLEST:
         return []
     pairs, likeness, limits = near_pairs(pixels)
+    both = _taking_part(parts)[pairs].all(axis=1)
+    pairs, likeness = pairs[both], likeness[both]
     if not len(pairs):
         return []
     labels, names = pixels.images.labels, pixels.images
@@ -139,6 +142,12 @@ def near(pixels: Pixels, parts: NDArray[np.str_]) -> list[Finding]:
             },
         )
     ]
+
+
+def _taking_part(parts: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Tell which rows are in a part, bool (M,); all of them where there are no parts. Dropped images are in none."""
+    given: NDArray[np.bool_] = parts != ""
+    return given if given.any() else ~given
 
 
 def near_pairs(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, float]]:

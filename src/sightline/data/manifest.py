@@ -34,7 +34,7 @@ def read_manifest(path: Path) -> Images:
         SourceError: it cannot be read, a column is missing, a cell is empty or unknown, or no file exists at all.
         MissingExtraError: Parquet without pyarrow.
     """
-    table, first = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
+    table, first = _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else read_csv(path)
     columns = _columns(table, path)
     count = len(columns["label"])
     if not count:
@@ -98,12 +98,23 @@ def _columns(table: dict[str, Sequence[Any]], path: Path) -> dict[str, Sequence[
     return {role: table[name] for role, name in found.items()}
 
 
-def _read_csv(path: Path) -> tuple[dict[str, Sequence[Any]], Callable[[int], str]]:
-    """Read the columns of a CSV or TSV, and a function that says where row i stands."""
+def read_csv(
+    path: Path, what: str = "manifest", *, errors: str = "strict"
+) -> tuple[dict[str, Sequence[Any]], Callable[[int], str]]:
+    """Read the columns of a CSV or TSV, and a function that says where row i stands.
+
+    Args:
+        path: UTF-8, with a line of column names; separated by commas, semicolons or tabs (TSV: tabs).
+        what: what messages call the file.
+        errors: ``surrogateescape`` lets names of files through that are no UTF-8.
+
+    Raises:
+        SourceError: it cannot be read, or is no table.
+    """
     lines: list[int] = []
     rows: list[list[str]] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
             head = file.readline()
             delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else max(",;\t", key=head.count)
             file.seek(0)
@@ -114,17 +125,17 @@ def _read_csv(path: Path) -> tuple[dict[str, Sequence[Any]], Callable[[int], str
                     rows.append(row)
                     lines.append(reader.line_num)
     except UnicodeDecodeError:
-        raise SourceError(f"manifest '{path}' is not written in UTF-8.", "Save it as 'CSV UTF-8'.") from None
+        raise SourceError(f"{what} '{path}' is not written in UTF-8.", "Save it as 'CSV UTF-8'.") from None
     except (OSError, csv.Error) as error:
-        raise SourceError(f"manifest '{path}' cannot be read: {error}.", "Check the file.") from None
+        raise SourceError(f"{what} '{path}' cannot be read: {error}.", "Check the file.") from None
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
             raise SourceError(
-                f"manifest '{path}', line {line}: {len(row)} cells, but {len(header)} columns ({listed(header)}).",
+                f"{what} '{path}', line {line}: {len(row)} cells, but {len(header)} columns ({listed(header)}).",
                 "Put a cell that holds the separator into double quotes.",
             )
     if len(set(header)) < len(header):
-        raise SourceError(f"manifest '{path}' has two columns of one name: {listed(header)}.", "Rename one.")
+        raise SourceError(f"{what} '{path}' has two columns of one name: {listed(header)}.", "Rename one.")
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     return dict(zip(header, columns, strict=True)), lambda row: f"line {lines[row]}"
 

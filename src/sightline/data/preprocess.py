@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.images import Kind
+from sightline.data.normalise import Normalise, Positions, by_position, whitening
 from sightline.errors import SettingsError
+from sightline.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +30,11 @@ class Preprocessing:
         size: spatial size: images (H, W), signals (L,), volumes (D, H, W).
         resize: how an image of another shape is brought to ``size``; without meaning for signals and volumes.
         stored: ``uint8`` (0..255) or ``float32`` (the source's own units): what the pixel store holds.
-        mean: per channel, C values, of the training pixels; 0..1 of the full range if stored as uint8.
-        std: per channel, C values, in the same unit, above 0.
+        mean: per channel, C values, of the training pixels; 0..1 of the full range if stored as uint8. Empty if they
+            are not normalised by channel.
+        std: per channel, C values, in the same unit, above 0; or empty.
+        normalisation: how values are centred and scaled; ``channel`` by mean and std, ``none`` not at all.
+        positions: what ``pixel`` and ``zca`` measure at each position; None otherwise, and before ``fit``.
     """
 
     kind: Kind
@@ -39,6 +44,8 @@ class Preprocessing:
     stored: Literal["uint8", "float32"] = "uint8"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    normalisation: Normalise = "channel"
+    positions: Positions | None = None
 
     def __post_init__(self) -> None:
         if self.resize not in get_args(Resize):
@@ -56,21 +63,53 @@ class Preprocessing:
         """Where the channels are in the pixel store: last for images, else 1."""
         return -1 if self.kind == "image" else 1
 
-    def fit(self, array: NDArray[Any], rows: NDArray[np.int64], chunk: int = 4096) -> Preprocessing:
-        """Measure mean and standard deviation of each channel over the given (training) rows.
+    @property
+    def fitted(self) -> bool:
+        """Whether what the normalisation needs has been measured."""
+        wanted = self.channels if self.normalisation == "channel" else 0
+        measured = self.normalisation in ("channel", "none") or self.positions is not None
+        return measured and len(self.mean) == len(self.std) == wanted
+
+    @property
+    def unit(self) -> float:
+        """What stored values are divided by to come into the unit of ``mean`` and ``std``."""
+        return 255.0 if self.stored == "uint8" else 1.0
+
+    def fit(
+        self,
+        array: NDArray[Any],
+        rows: NDArray[np.int64],
+        chunk: int = 4096,
+        *,
+        normalise: Normalise | None = None,
+        progress: Progress | None = None,
+    ) -> Preprocessing:
+        """Measure what the normalisation needs over the given (training) rows; by default each channel's mean and std.
 
         Args:
             array: the pixel store, images N,H,W,C, signals N,C,L, volumes N,C,D,H,W.
             rows: int64, the rows to measure, one pass in chunks (memory stays flat).
             chunk: rows at a time.
+            normalise: another normalisation than the present one.
+            progress: shows long work: whitening.
+
+        Raises:
+            SettingsError: the inputs are too large to be whitened.
         """
-        scale = 255.0 if self.stored == "uint8" else 1.0
+        spec = replace(self, mean=(), std=(), normalisation=normalise or self.normalisation, positions=None)
+        if spec.normalisation == "pixel":
+            return replace(spec, positions=by_position(array, rows, self.unit))
+        if spec.normalisation == "zca":
+            return replace(spec, positions=whitening(array, rows, self.unit, progress))
+        return spec if spec.normalisation == "none" else spec._by_channel(array, rows, chunk)
+
+    def _by_channel(self, array: NDArray[Any], rows: NDArray[np.int64], chunk: int) -> Preprocessing:
         total = np.zeros(self.channels)
         square = np.zeros(self.channels)
         count = 0
         for start in range(0, len(rows), chunk):
             part = np.moveaxis(np.asarray(array[np.sort(rows[start : start + chunk])]), self.axis, -1)
-            part = part.reshape(-1, self.channels).astype(np.float64) / scale
+            part = part.reshape(-1, self.channels).astype(np.float64) / self.unit
             total += part.sum(axis=0)
             square += np.einsum("nc,nc->c", part, part)
             count += len(part)
@@ -86,14 +125,17 @@ class Preprocessing:
             batch: images B,H,W,C, signals B,C,L, volumes B,C,D,H,W; dtype as stored.
 
         Returns:
-            float32 (B, C, *size), mean 0 and std 1 per channel over the training set; images come in
-            channels_last memory, because that is how they are stored.
+            float32 (B, C, *size); by channel: mean 0 and std 1 over the training set. Images come in channels_last
+            memory, because that is how they are stored.
         """
         import torch
 
-        scale = 255.0 if self.stored == "uint8" else 1.0
-        mean = torch.tensor(self.mean, device=batch.device).mul_(scale)
-        inverse = torch.tensor(self.std, device=batch.device).mul_(scale).reciprocal_()
+        if self.normalisation != "channel":
+            flat = batch.reshape(len(batch), -1).to(torch.float32, copy=True).div_(self.unit)
+            x = (flat if self.positions is None else self.positions.apply(flat)).view(batch.shape)
+            return x.permute(0, 3, 1, 2) if self.kind == "image" else x
+        mean = torch.tensor(self.mean, device=batch.device).mul_(self.unit)
+        inverse = torch.tensor(self.std, device=batch.device).mul_(self.unit).reciprocal_()
         if self.kind == "image":  # by whole rows: an axis of 1 or 3 channels is too short to be fast
             rows = batch.reshape(*batch.shape[:2], -1)
             mean, inverse = mean.repeat(batch.shape[2]), inverse.repeat(batch.shape[2])
@@ -104,12 +146,35 @@ class Preprocessing:
         x = x.mul_(inverse)
         return x.view(batch.shape).permute(0, 3, 1, 2) if self.kind == "image" else x
 
+    def denormalise(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Undo ``normalise``, for drawing.
+
+        Args:
+            x: float32 (B, C, *size), inputs of a network.
+
+        Returns:
+            float32 (B, C, *size) in stored units (0..255 if stored as uint8), up to rounding.
+        """
+        if self.positions is not None:
+            stored = np.moveaxis(x, 1, self.axis)
+            rows = self.positions.undo(stored.reshape(len(x), -1)).reshape(stored.shape)
+            x = np.moveaxis(rows, self.axis, 1)
+        elif self.normalisation == "channel":
+            shape = (1, -1) + (1,) * (x.ndim - 2)
+            mean, std = (np.array(part, np.float32).reshape(shape) for part in (self.mean, self.std))
+            x = x * std + mean
+        return x * np.float32(self.unit)
+
     def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Give plain JSON values; ``positions``, which are large, stay behind."""
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in fields(self)
+            if field.name != "positions"
+        }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """Read what ``as_dict`` gave."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**fields)
+    def from_dict(cls, values: dict[str, Any], positions: Positions | None = None) -> Preprocessing:
+        """Read what ``as_dict`` gave, and what it left behind."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain, positions=positions)

@@ -48,13 +48,9 @@ def sheet(stream: Stream, classes: Sequence[str]) -> Image.Image:
 
 
 def _denormalise(x: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Bring inputs back to stored units; uint8 data to 0..255, other images and volumes to 0..255 by their range."""
-    shape = (1, -1) + (1,) * (x.ndim - 2)
-    mean, std = (np.array(part, np.float32).reshape(shape) for part in (preprocessing.mean, preprocessing.std))
-    x = x * std + mean
-    if preprocessing.stored == "uint8":
-        x = x * 255
-    elif preprocessing.kind != "signal":
+    """Bring inputs back to stored units; images and volumes that are not stored as uint8 to 0..255 by their range."""
+    x = preprocessing.denormalise(x)
+    if preprocessing.stored != "uint8" and preprocessing.kind != "signal":
         x = (x - x.min()) * (255 / max(float(np.ptp(x)), 1e-12))
     return x if preprocessing.kind == "signal" else np.rint(x).clip(0, 255)
 

@@ -248,7 +248,7 @@ def _check_array(array: NDArray[Any] | Tensor, labels: NDArray[Any], preprocessi
             f"{preprocessing.stored} of shape {wanted}.",
             "Pack the data again, or use the preprocessing that belongs to them.",
         )
-    if len(preprocessing.mean) != channels or len(preprocessing.std) != channels:
+    if not preprocessing.fitted:
         raise SettingsError(
             "the preprocessing has no mean and standard deviation yet.",
             "Measure them on the training rows: preprocessing.fit(array, rows).",
