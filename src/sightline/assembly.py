@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from sightline import losses, plan
 from sightline.data.augment import Augment
+from sightline.data.balance import Balance, decide, draw, repeats
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
-from sightline.metrics import Accuracy
+from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
 from sightline.prepared import Prepared
 from sightline.progress import Progress
 from sightline.run import RunFolder
@@ -32,7 +35,8 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     precision, why = Precision.choose(given.precision, device)
     resolved = plan.make(
         given,
-        train=len(data.split.train),
+        counts=data.counts,
+        kind=data.images.kind,
         size=data.preprocessing.size,
         size_reason=data.size_reason,
     )
@@ -51,7 +55,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         progress.note(f"{settings.model}: {sentence}")
     stream = train_stream(data, settings, device)
     if settings.minutes is not None:
-        step_s = speed.step_seconds(network, stream, training_loss(settings, network), precision)
+        step_s = speed.step_seconds(network, stream, training_loss(data, settings, network), precision)
         eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
         epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
         settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
@@ -73,14 +77,8 @@ def compile_if_it_pays(
     precision.arrange(network.to(precision.device))
     steps = (settings.epochs or 1) * (settings.train_steps or len(stream))
     x, y = stream.peek(stream.batch_size)
-    loss = training_loss(settings, network)
+    loss = losses.with_auxiliary(losses.CrossEntropy(), network)
     return compiling.choose(settings.compile, network, x, y, loss, precision, steps=steps)
-
-
-def training_loss(settings: Settings, network: nn.Module) -> losses.Loss:
-    """Choose what a training minimises: the settings' loss, and that of the network's auxiliary heads if it has any."""
-    plain = losses.loss("cross-entropy", label_smoothing=settings.label_smoothing)
-    return losses.with_auxiliary(plain, network)
 
 
 def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
@@ -95,14 +93,33 @@ def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
     )
 
 
+def balance(data: Prepared, settings: Settings) -> Balance:
+    """Choose how to make up for rare classes, as ``plan`` does."""
+    return decide(settings.balance, data.counts, data.images.kind)[0]
+
+
+def training_loss(data: Prepared, settings: Settings, network: nn.Module) -> losses.Loss:
+    """Choose what a training minimises: the settings' loss, and that of the network's auxiliary heads if it has any.
+
+    Its ``per_example`` is the plain cross-entropy, for validation.
+    """
+    chosen = balance(data, settings)
+    weights, offsets = chosen.class_weights(data.counts), chosen.offsets(data.counts)
+    plain = losses.CrossEntropy(settings.label_smoothing, class_weights=weights, offsets=offsets)
+    return losses.with_auxiliary(plain, network)
+
+
 def train_stream(data: Prepared, settings: Settings, device: torch.device) -> Stream:
-    """Make the stream of training batches: shuffled, augmented."""
+    """Make the stream of training batches: balanced as set, shuffled, augmented."""
     batch = settings.batch_size or plan.batch_size(len(data.split.train))
     spec, _ = augmentation(data, settings)
+    drawn = draw(
+        balance(data, settings), data.labels, data.split.train, seed=settings.seed, classes=data.images.classes
+    )
     return Stream(
         data.pixels.array,
         data.labels,
-        data.split.train,
+        drawn.rows,
         data.preprocessing,
         batch_size=batch,
         seed=settings.seed,
@@ -110,7 +127,20 @@ def train_stream(data: Prepared, settings: Settings, device: torch.device) -> St
         drop_last=len(data.split.train) > batch,
         device=device,
         num_classes=len(data.images.classes),
+        chances=drawn.chances,
     )
+
+
+def valid_rows(data: Prepared, settings: Settings) -> NDArray[np.int64]:
+    """List what is evaluated after each epoch: the validation images, and behind them, where asked for, repeats."""
+    rows = data.split.valid
+    return np.concatenate([rows, repeats(data.labels, rows, settings.seed)]) if settings.balance_valid else rows
+
+
+def measured(data: Prepared, settings: Settings) -> list[Metric]:
+    """Choose what is measured after each epoch: the balanced figures, too, where they tell something else."""
+    both = "balanced" in (settings.monitor or "") or balance(data, settings).method != "none"
+    return [Accuracy(), BalancedAccuracy(), BalancedLoss()] if both else [Accuracy()]
 
 
 def assemble(
@@ -154,17 +184,17 @@ def assemble(
         model=network,
         settings=TrainerSettings(
             epochs=settings.epochs,
-            metrics=[Accuracy()],
+            metrics=measured(data, settings),
             logdir=folder.path if folder else settings.runs,
             train_steps=settings.train_steps,
             reporttypes=report_types(settings.trackers),
             earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
             scheduler_kwargs=None,
         ),
-        loss_fn=training_loss(settings, network),
+        loss_fn=training_loss(data, settings, network),
         optimizer=optimizer,
         traindataloader=batches,
-        validdataloader=plain(data.split.valid),
+        validdataloader=plain(valid_rows(data, settings)),
         scheduler=schedule.build(
             settings.schedule,
             lr=settings.lr,
@@ -181,6 +211,6 @@ def assemble(
         folder=folder,
         checkpoint_minutes=settings.checkpoint_minutes,
         progress=progress,
-        monitor=settings.monitor,
+        monitor=settings.monitor or "valid_loss",
         time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
     )

@@ -17,6 +17,7 @@ PANELS = {
         "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "strict", "data_dir",
         "download",
     ),
+    "Skewed classes": ("balance", "balance_valid"),
     "Network": ("model", "dropout"),
     "Training": (
         "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule",

@@ -39,18 +39,28 @@ class CrossEntropy(Loss):
     The loss is -sum_k q_k log softmax(yhat)_k, with q the target: one-hot for a label, a mixture for soft targets
     (mixup, cutmix), and (1 - e) q + e / K with label smoothing e (Szegedy et al. 2016, section 7). With class weights
     w the terms are weighted by w_k, and the sum over the batch is divided by the sum of the weights of the targets.
+    Offsets are added to the logits first: with the log of each class's share, the network itself need not learn the
+    shares, and its bare logits rank the classes as if all were equally frequent (Menon et al. 2021, eq. 10).
 
     Args:
         label_smoothing: e, 0 <= e < 1.
         class_weights: K numbers >= 0, or None.
+        offsets: K numbers, or None.
     """
 
     class_weights: Tensor | None
+    offsets: Tensor | None
 
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | Tensor | None = None) -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | Tensor | None = None,
+        offsets: Sequence[float] | Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.label_smoothing = _share(label_smoothing)
         self.register_buffer("class_weights", _weights(class_weights), persistent=False)
+        self.register_buffer("offsets", _offsets(offsets), persistent=False)
 
     def forward(self, yhat: Tensor, y: Tensor) -> Tensor:
         """Give the mean loss of a batch.
@@ -64,7 +74,10 @@ class CrossEntropy(Loss):
                 wait at every step), or the shapes do not belong together.
         """
         y = _targets(yhat, y)
-        weights = self._weights_for(yhat)
+        weights = self._for("class_weights", yhat)
+        offsets = self._for("offsets", yhat)
+        if offsets is not None:
+            yhat = yhat + offsets.view(-1, *[1] * (yhat.ndim - 2))
         if not y.is_floating_point():
             return F.cross_entropy(yhat, y, weight=weights, label_smoothing=self.label_smoothing)
         smooth = y * (1 - self.label_smoothing) + self.label_smoothing / yhat.shape[1]
@@ -74,23 +87,25 @@ class CrossEntropy(Loss):
         return (smooth * terms * weights).sum() / (y * weights).sum()
 
     def per_example(self, yhat: Tensor, y: Tensor) -> Tensor:
-        """Give -log of the probability of each target, (B,), without smoothing and weights."""
+        """Give -log of the probability of each target, (B,), without smoothing, weights and offsets."""
         y = _targets(yhat, y)
         if y.is_floating_point():
             return -(y * F.log_softmax(yhat.float(), dim=1)).sum(dim=1)
         return F.cross_entropy(yhat.float(), y, reduction="none").reshape(len(y), -1).mean(dim=1)
 
-    def _weights_for(self, yhat: Tensor) -> Tensor | None:
-        if self.class_weights is None:
+    def _for(self, name: str, yhat: Tensor) -> Tensor | None:
+        """Give the numbers by class on the device of the logits."""
+        values: Tensor | None = getattr(self, name)
+        if values is None:
             return None
-        if len(self.class_weights) != yhat.shape[1]:
+        if len(values) != yhat.shape[1]:
             raise SettingsError(
-                f"there are {len(self.class_weights)} class weights, but the network gives {yhat.shape[1]} logits.",
-                "Give one weight per class.",
+                f"there are {len(values)} {name.replace('_', ' ')}, but the network gives {yhat.shape[1]} logits.",
+                f"Give one of the {name.replace('_', ' ')} per class.",
             )
-        if self.class_weights.device != yhat.device:
-            self.class_weights = self.class_weights.to(yhat.device)
-        return self.class_weights
+        if values.device != yhat.device:
+            setattr(self, name, values := values.to(yhat.device))
+        return values
 
 
 class BinaryCrossEntropy(Loss):
@@ -286,6 +301,15 @@ def _weights(values: Sequence[float] | Tensor | None) -> Tensor | None:
             f"'class_weights' are {weights.tolist()}.", "Give one finite number >= 0 per class, not all 0."
         )
     return weights
+
+
+def _offsets(values: Sequence[float] | Tensor | None) -> Tensor | None:
+    if values is None:
+        return None
+    offsets = torch.as_tensor(values, dtype=torch.float32)
+    if offsets.ndim != 1 or not bool(torch.isfinite(offsets).all()):
+        raise SettingsError(f"'offsets' are {offsets.tolist()}.", "Give one finite number per class.")
+    return offsets
 
 
 def _targets(yhat: Tensor, y: Tensor) -> Tensor:

@@ -114,6 +114,30 @@ class BalancedAccuracy(Metric):
         return "BalancedAccuracy"
 
 
+class BalancedLoss(Metric):
+    """Mean over the classes of their mean cross-entropy, nats; classes without examples are left out.
+
+    What balanced accuracy is to accuracy, this is to the loss; unlike it, it also tells near misses from far ones.
+    """
+
+    higher_is_better = False
+
+    def sums(self, y: Tensor, yhat: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the sum of the losses and the examples of each class, (K,)."""
+        y = _labels(y, yhat)
+        loss = torch.nn.functional.cross_entropy(yhat.float(), y, reduction="none")
+        empty = torch.zeros(yhat.shape[1], device=yhat.device)
+        return empty.index_add(0, y, loss), empty.index_add(0, y, torch.ones_like(loss))
+
+    def value(self, numerator: Tensor, denominator: Tensor) -> Tensor:
+        """Give the mean loss of the classes seen."""
+        seen = denominator > 0
+        return (numerator[seen] / denominator[seen]).mean()
+
+    def __repr__(self) -> str:
+        return "BalancedLoss"
+
+
 class F1Score(Metric):
     """Harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn), 0..1.
 
@@ -241,6 +265,7 @@ METRICS: dict[str, tuple[type[Metric], str]] = {
     "accuracy": (Accuracy, "share of right answers"),
     "top5": (TopK, "share of answers among the five most probable"),
     "balanced_accuracy": (BalancedAccuracy, "mean recall of the classes"),
+    "balanced_loss": (BalancedLoss, "mean of the classes' mean cross-entropies"),
     "f1": (F1Score, "harmonic mean of precision and recall"),
     "mae": (MAE, "mean absolute error"),
     "mase": (MASE, "mean absolute error over that of a naive forecast"),

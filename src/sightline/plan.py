@@ -6,6 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.balance import decide
+from sightline.data.images import Kind
 from sightline.errors import SettingsError
 from sightline.settings import Settings
 
@@ -24,18 +29,20 @@ class Plan:
     reasons: dict[str, str]
 
 
-def make(settings: Settings, *, train: int, size: Sequence[int], size_reason: str) -> Plan:
+def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Sequence[int], size_reason: str) -> Plan:
     """Fill in what the user left open; what he set is never changed.
 
     Args:
         settings: as given.
-        train: training images.
+        counts: training images of each class, int64 (K,).
+        kind: what the data are.
         size: spatial size the pixels were packed at.
         size_reason: why that size.
 
     Raises:
-        SettingsError: the batch is larger than the training set.
+        SettingsError: the batch is larger than the training set, or there is no such way to balance classes.
     """
+    train = int(counts.sum())
     values: dict[str, object] = {}
     reasons: dict[str, str] = {}
 
@@ -49,12 +56,22 @@ def make(settings: Settings, *, train: int, size: Sequence[int], size_reason: st
             f"'batch_size' is {settings.batch_size}, but there are only {train} training images.",
             f"Use at most --batch-size {train}; {batch_size(train)} would be a usual choice.",
         )
+    balance, why = decide(settings.balance, counts, kind)
+    values["balance"] = str(balance)
+    if why:
+        reasons["balance"] = why
+    if settings.monitor is None:
+        values["monitor"] = "valid_loss" if balance.method == "none" else "valid_balanced_loss"
+        if balance.method != "none":
+            reasons["monitor"] = "the mean of the classes' losses: the best epoch is chosen for what is trained for"
     if len(size) == 2:
         choose("image_size", tuple(size) if size[0] != size[1] else size[0], size_reason)
     batch = settings.batch_size or batch_size(train)
     choose("batch_size", batch, f"{train} training images: about 10 steps an epoch or more, at most 128 a step")
     if settings.minutes is None:
-        choose("epochs", epochs(train), "about 20,000 images seen in all, within 15 to 60 epochs")
+        choose(
+            "epochs", epochs(balance.epoch_length(counts)), "about 20,000 images seen in all, within 15 to 60 epochs"
+        )
     optimizer = settings.optimizer.lower()
     peak = PEAK_LR.get(optimizer, PEAK_LR["adam"])
     lr = float(f"{peak * math.sqrt(batch / 128):.2g}")

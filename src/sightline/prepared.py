@@ -59,6 +59,11 @@ class Prepared:
         """The label of each row, int64 (N,)."""
         return self.pixels.images.labels
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Training images of each class, int64 (K,)."""
+        return np.bincount(self.labels[self.split.train], minlength=len(self.images.classes)).astype(np.int64)
+
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """Name rows as messages and tables do."""
         return [self.images.label_of(int(row)) for row in rows]
@@ -201,8 +206,9 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
 
 
 def read_settings(folder: RunFolder) -> Settings:
-    """Read the resolved settings of a run."""
-    return Settings.from_toml(folder.need(folder.settings, "know its settings"), table="settings")
+    """Read the resolved settings of a run; one from before classes could be balanced did not balance them."""
+    settings = Settings.from_toml(folder.need(folder.settings, "know its settings"), table="settings")
+    return settings if settings.balance else settings.model_copy(update={"balance": "none"})
 
 
 def read_preprocessing(folder: RunFolder) -> Preprocessing:

@@ -18,6 +18,7 @@ import torch
 import sightline
 from sightline import files
 from sightline.assembly import assemble, resolve, train_stream, training_loss
+from sightline.data.balance import Balance
 from sightline.data.preview import sheet
 from sightline.data.sources import load
 from sightline.data.stream import Stream
@@ -67,6 +68,7 @@ def train(
     wanted = {**(settings.changed() if settings else {}), **changes, **({"model": model} if model else {})}
     given = Settings(**wanted)
     zoo.entry(given.model)
+    Balance.parse(given.balance)
     device, _ = devices.choose(given.device)
     if given.keep_memory:
         memory.keep_memory()
@@ -151,7 +153,7 @@ def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_
     return lr_range.find(
         network,
         train_stream(data, settings, device),
-        training_loss(settings, network),
+        training_loss(data, settings, network),
         optim.build(settings.optimizer, network, lr=1e-6, weight_decay=settings.weight_decay or 0.0),
         precision=Precision.choose(settings.precision, device)[0],
         progress=progress,

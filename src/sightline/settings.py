@@ -17,7 +17,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["pad", "crop", "squash"]
 Normalise = Literal["none", "pixel", "channel", "zca"]
 Schedule = Literal["onecycle", "cosine", "triangular", "step", "constant", "plateau"]
-Monitor = Literal["valid_loss", "valid_accuracy"]
+Monitor = Literal["valid_loss", "valid_accuracy", "valid_balanced_loss", "valid_balanced_accuracy"]
 Unit = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -83,6 +83,10 @@ class Settings(Strict):
     strict: bool = Field(False, description="Refuse to train while any file cannot be read.")
     data_dir: Path | None = Field(None, description="Folder with the files of a known data set.")
     download: bool = Field(False, description="Allow a known data set to be downloaded.")
+    balance: str | None = Field(
+        None, description="Skewed classes: none, weights, sampler, oversample, logits or auto; knobs may follow."
+    )
+    balance_valid: bool = Field(False, description="Repeat validation images, too: it then scores what does not exist.")
     # network
     model: str = Field("resnet18", description="Name of the network; `sightline models` lists them.")
     options: dict[str, Any] = Field(default_factory=dict, description="The network's own options, key=value.")
@@ -109,7 +113,7 @@ class Settings(Strict):
         0, description="Epochs without improvement before it stops; 0: never."
     )
     delta: Annotated[float, Field(ge=0)] = Field(0.0, description="The fall of the loss that counts as improvement.")
-    monitor: Monitor = Field("valid_loss", description="What decides which epoch is the best.")
+    monitor: Monitor | None = Field(None, description="What decides which epoch is the best.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Split, weights, order, augmentation.")
     # machine
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Purpose = Literal[
     "order", "split", "sample", "shift", "crop", "flip", "rotate", "scale", "shear", "brightness", "contrast",
-    "saturation", "erase", "noise", "mix", "cutmix",
+    "saturation", "erase", "noise", "mix", "cutmix", "draw", "repeat",
 ]  # fmt: skip
 """What the numbers are for: purposes are independent of each other. Append only: the position enters the hash."""
 

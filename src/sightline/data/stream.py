@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sightline.data.augment import Augment, augment
 from sightline.data.preprocess import Preprocessing
-from sightline.data.randomness import shuffled
+from sightline.data.randomness import shuffled, uniforms
 from sightline.errors import SettingsError
 
 Batch = tuple[Tensor, Tensor]
@@ -41,6 +41,8 @@ class Stream:
             copied there again: see ``resident``.
         labels: int64 (N,), 0..K-1, or float targets (N, ...).
         rows: int64 (n,): which rows to give. A row listed k times is seen k times, each time augmented differently.
+        chances: float (n,), 0 or more: an epoch then draws n rows with replacement, with these odds, anew each epoch;
+            None gives every row once. A row drawn several times is augmented differently each time.
         preprocessing: with mean and std of the training rows.
         batch_size: samples in a batch; the last batch of an epoch has what is left.
         seed: of order and augmentation.
@@ -51,8 +53,8 @@ class Stream:
         num_classes: K; the largest label and one if None.
 
     Raises:
-        SettingsError: ``batch_size`` is below 1 or leaves no batch; there are no rows, or rows or labels out of range;
-            array, labels, preprocessing and augmentation do not fit each other.
+        SettingsError: ``batch_size`` is below 1 or leaves no batch; there are no rows, or rows, chances or labels out
+            of range; array, labels, preprocessing and augmentation do not fit each other.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Stream:
         drop_last: bool = False,
         device: torch.device | str = "cpu",
         num_classes: int | None = None,
+        chances: NDArray[np.float64] | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.preprocessing = preprocessing
@@ -90,7 +93,8 @@ class Stream:
         self._store = array if isinstance(array, Tensor) else as_tensor(array)
         target = labels[self.rows].astype(np.int64 if whole else np.float32)
         self._targets = torch.from_numpy(target).to(self.device)
-        self._samples = self.rows.astype(np.int64) + (_occurrences(self.rows) << 40)
+        self._samples = _samples(self.rows)
+        self._odds = None if chances is None else _cumulated(chances, len(self.rows))
         self._epoch = 0
         self._step = 0
         self._loaded = False
@@ -112,27 +116,29 @@ class Stream:
         return self._batches(self._epoch, self._step)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        order = self._order(epoch)
+        order, samples = self._order(epoch)
         for step in range(first, len(self)):
-            batch = self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], epoch)
+            part = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            batch = self._batch(order[part], samples[part], epoch)
             self._epoch, self._step = epoch, step + 1
             yield batch
         self._epoch, self._step = epoch + 1, 0
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
-        """Positions in ``rows`` in the order of an epoch, int64 (n,)."""
-        if self.shuffle:
-            return shuffled(self.seed, epoch, self._samples)
-        return np.arange(len(self.rows))
+    def _order(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions in ``rows`` in the order of an epoch, int64 (n,), and the sample at each, which augments itself."""
+        if self._odds is not None:
+            luck = uniforms(self.seed, epoch, np.arange(len(self.rows)), 1, purpose="draw")[:, 0]
+            order = np.searchsorted(self._odds, luck, side="right")
+            return order, _samples(self.rows[order])
+        order = shuffled(self.seed, epoch, self._samples) if self.shuffle else np.arange(len(self.rows))
+        return order, self._samples[order]
 
-    def _batch(self, positions: NDArray[np.int64], epoch: int) -> Batch:
+    def _batch(self, positions: NDArray[np.int64], samples: NDArray[np.int64], epoch: int) -> Batch:
         x = self._read(self.rows[positions])
         if self.preprocessing.kind == "image":
             x = x.movedim(-1, 1)
         y = self._targets[torch.from_numpy(positions).to(self.device)]
-        x, y = augment(
-            x, y, self._samples[positions], self.augment, seed=self.seed, epoch=epoch, num_classes=self.num_classes
-        )
+        x, y = augment(x, y, samples, self.augment, seed=self.seed, epoch=epoch, num_classes=self.num_classes)
         return self.preprocessing.normalise(x.movedim(1, -1) if self.preprocessing.kind == "image" else x), y
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
@@ -153,9 +159,9 @@ class Stream:
         Returns:
             x (count, C, *size) and y, as in a batch.
         """
-        order = self._order(self._epoch)[: len(self) * self.batch_size]
+        order, samples = (part[: len(self) * self.batch_size] for part in self._order(self._epoch))
         parts = [
-            self._batch(order[start : start + self.batch_size], self._epoch)
+            self._batch(order[start : start + self.batch_size], samples[start : start + self.batch_size], self._epoch)
             for start in range(0, min(count, len(order)), self.batch_size)
         ]
         x, y = (torch.cat(column)[:count] for column in zip(*parts, strict=True))
@@ -208,6 +214,24 @@ def resident(array: NDArray[Any], device: torch.device | str, share: float = 0.2
         return array
     free, _ = torch.cuda.mem_get_info(device)
     return as_tensor(array).to(device) if array.nbytes <= share * free else array
+
+
+def _samples(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number samples so that a row that comes again is another one: int64 (n,)."""
+    return rows.astype(np.int64) + (_occurrences(rows) << 40)
+
+
+def _cumulated(chances: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Add up chances to 1, float64 (n,)."""
+    chances = np.asarray(chances, np.float64)
+    if chances.shape != (count,) or not np.isfinite(chances).all() or (chances < 0).any() or not chances.any():
+        raise SettingsError(
+            f"chances have shape {chances.shape}, or are not all finite and 0 or more, or are all 0.",
+            f"Give one number for each of the {count} rows, such as 1 / images of its class.",
+        )
+    total = np.cumsum(chances)
+    odds: NDArray[np.float64] = total / total[-1]
+    return odds
 
 
 def _occurrences(rows: NDArray[np.int64]) -> NDArray[np.int64]:
