@@ -43,6 +43,7 @@ METRICS = {"Metric", "Accuracy", "MAE", "MASE", "F1Score"}
 
 SETTINGS = {
     "image_size resize normalise corrections valid_fraction test_fraction strict data_dir download",
+    "balance balance_valid",
     "model options dropout",
     "epochs minutes train_steps batch_size optimizer lr momentum weight_decay schedule warmup clip_norm accumulate ema",
     "label_smoothing augment patience delta monitor seed",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sightline import files
 from sightline.data import corrections
+from sightline.data.balance import repeated_validation
 from sightline.data.corrections import Corrected
 from sightline.data.health import check
 from sightline.data.images import SPLITS, Images
@@ -105,6 +106,9 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
         corrected = corrections.apply(readable, corrections.read(settings.corrections))
         told = [corrected.finding(parts)]
         pixels, parts = replace(pixels, images=corrected.images), corrected.without_dropped(parts)
+    if settings.balance_valid:
+        validation = pixels.images.labels[parts.valid]
+        told.append(repeated_validation(np.bincount(validation, minlength=len(readable.classes))))
     preprocessing = pixels.preprocessing.fit(pixels.array, parts.train, normalise=settings.normalise, progress=progress)
     return Prepared(pixels, parts, preprocessing, (*told, *check(images, pixels, parts)), reason, corrected)
 

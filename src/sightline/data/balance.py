@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sightline.data.images import Kind
 from sightline.data.randomness import shuffled
 from sightline.errors import SettingsError, did_you_mean
+from sightline.finding import Finding
 
 SKEWED = 5.0
 """Largest class over smallest, from which on classes count as skewed: balanced figures lead, ``auto`` acts."""
@@ -195,6 +196,24 @@ def draw(
     if balance.method == "oversample":
         return Rows(np.concatenate([rows, repeats(labels, rows, seed)]))
     return Rows(rows)
+
+
+def repeated_validation(counts: NDArray[np.int64]) -> Finding:
+    """Warn that the epochs are judged on repeated validation images.
+
+    Args:
+        counts: validation images of each class, int64 (K,).
+    """
+    after = int(counts.max()) * int(np.count_nonzero(counts))
+    return Finding(
+        "data/validation-repeated",
+        "warning",
+        f"validation images of rare classes are repeated: {int(counts.sum()):,} become {after:,}. What is measured "
+        "after each epoch is then the score on a distribution that does not exist.",
+        "Leave balance_valid off, and judge by balanced accuracy: it counts the classes alike without repeating any. "
+        "The final score is not affected: it is taken on images that are never repeated.",
+        {"counts": counts.tolist(), "after": after},
+    )
 
 
 def repeats(labels: NDArray[np.int64], rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.balance import SKEWED
 from sightline.data.decode import ODDITIES
 from sightline.data.duplicates import LISTED, exact, near
 from sightline.data.images import Images
@@ -25,8 +26,8 @@ from sightline.finding import Finding, Severity
 if TYPE_CHECKING:
     from sightline.data.split import Split
 
-IMBALANCE_WARNING, IMBALANCE_ERROR = 5.0, 50.0
-"""Largest class over smallest, in training images, from which imbalance is told."""
+IMBALANCE_ERROR = 50.0
+"""Largest class over smallest, in training images, from which imbalance is an error; from ``SKEWED`` it is told."""
 
 FEW_IMAGES = 20
 """Training images below which a class has too few to be learnt from scratch."""
@@ -212,7 +213,7 @@ def class_imbalance(checked: Checked) -> list[Finding]:
     present = np.flatnonzero(counts)
     least, most = present[counts[present].argmin()], int(counts.argmax())
     ratio = counts[most] / counts[least]
-    if ratio < IMBALANCE_WARNING:
+    if ratio < SKEWED:
         return []
     share = counts[most] / counts.sum()
     return [
@@ -224,7 +225,7 @@ def class_imbalance(checked: Checked) -> list[Finding]:
             f"Collect more of '{classes[least]}'; judge by balanced accuracy and macro-F1 instead of accuracy.",
             {
                 "ratio": round(float(ratio), 2),
-                "warning_from": IMBALANCE_WARNING,
+                "warning_from": SKEWED,
                 "error_from": IMBALANCE_ERROR,
                 "majority_share": round(float(share), 4),
                 "counts": {name: int(n) for name, n in zip(classes, counts, strict=True)},
