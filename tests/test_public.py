@@ -31,6 +31,7 @@ NAMES = {
     "Trainer",
     "TrainerSettings",
     "build",
+    "compare",
     "evaluate",
     "load",
     "predict",
@@ -42,7 +43,7 @@ NAMES = {
 METRICS = {"Metric", "Accuracy", "MAE", "MASE", "F1Score"}
 
 SETTINGS = {
-    "image_size resize normalise corrections valid_fraction test_fraction strict data_dir download",
+    "image_size resize normalise corrections valid_fraction test_fraction split_seed strict data_dir download",
     "balance balance_valid",
     "model options dropout",
     "epochs minutes train_steps batch_size optimizer lr momentum weight_decay schedule warmup clip_norm accumulate ema",
@@ -62,6 +63,20 @@ COMMANDS: dict[str, set[str]] = {
     "predict": {"json", "csv", "top"},
     "report": set(),
     "lr": {*FLAGS, "plot", "json", "quiet"},
+    "compare": {
+        *FLAGS,
+        "base",
+        "vary",
+        "grid",
+        "seeds",
+        "split",
+        "pairs",
+        "decides",
+        "matters",
+        "option",
+        "json",
+        "quiet",
+    },
     "models": {"input", "classes", "option", "dense", "json"},
     "cache": {"clear", "json"},
     "doctor": {"json"},

@@ -33,6 +33,7 @@ LAYERS = (
     ("trained",),
     ("assembly",),
     ("recipe", "estimator", "doctor"),
+    ("comparison",),
     ("flags",),
     ("commands",),
     ("cli",),

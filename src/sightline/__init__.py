@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline import errors as errors
     from sightline import losses as losses
     from sightline import metrics as metrics
+    from sightline.comparison.compare import compare as compare
     from sightline.data.images import Images as Images
     from sightline.data.sources import load as load
     from sightline.data.stream import Stream as Stream
@@ -49,6 +50,7 @@ PUBLIC: dict[str, str] = {
     "Settings": "sightline.settings",
     "train": "sightline.recipe",
     "resume": "sightline.recipe",
+    "compare": "sightline.comparison.compare",
     "evaluate": "sightline.trained",
     "predict": "sightline.trained",
     "Run": "sightline.trained",

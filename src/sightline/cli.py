@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import sightline
-from sightline.commands import data, reference, runs, training
+from sightline.commands import comparing, data, reference, runs, training
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
 
@@ -20,6 +20,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     runs.evaluate,
     runs.predict,
     runs.report,
+    comparing.compare,
     training.lr,
     reference.models,
     data.cache,
@@ -27,7 +28,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 """Every command, in the order in which ``--help`` lists them."""
 
-SETTLED = {command.__name__: command for command in (training.train, training.lr)}
+SETTLED = {command.__name__: command for command in (training.train, training.lr, comparing.compare)}
 """Commands that take every setting as a flag."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}

@@ -14,8 +14,8 @@ from sightline.errors import SettingsError
 
 PANELS = {
     "Data": (
-        "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "strict", "data_dir",
-        "download",
+        "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "split_seed",
+        "strict", "data_dir", "download",
     ),
     "Skewed classes": ("balance", "balance_valid"),
     "Network": ("model", "dropout"),

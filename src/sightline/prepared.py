@@ -98,7 +98,7 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
         digests=pixels.records.digest[pixels.rows],
         valid=settings.valid_fraction,
         test=settings.test_fraction,
-        seed=settings.seed,
+        seed=settings.seed if settings.split_seed is None else settings.split_seed,
         classes=readable.classes,
     )
     corrected, told = None, []

@@ -156,6 +156,19 @@ class Progress:
             self._view.close(task, last=not self._open)
 
 
+class Muted(Progress):
+    """The bars of ``outer``, without notes and tables: for work of which only the outcome is worth a line."""
+
+    def __init__(self, outer: Progress) -> None:
+        self.__dict__.update(vars(outer))
+
+    def note(self, line: str) -> None:
+        """Say nothing."""
+
+    def show(self, renderable: Any) -> None:
+        """Show nothing."""
+
+
 def span(seconds: float) -> str:
     """Say a duration as people do: ``"0.4 s"``, ``"43 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``."""
     if seconds < 9.95:

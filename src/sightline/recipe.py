@@ -69,18 +69,34 @@ def train(
     given = Settings(**wanted)
     zoo.entry(given.model)
     Balance.parse(given.balance)
-    device, _ = devices.choose(given.device)
-    if given.keep_memory:
-        memory.keep_memory()
+    devices.choose(given.device)
     images = load(source, data_dir=given.data_dir, download=given.download, progress=progress)
     progress.show(describe(images))
     data = prepare(images, given, progress)
     for finding in data.findings:
         if finding.severity != "note" or finding.code == "data/corrections":
             progress.note(f"{finding.severity}: {finding.message} {finding.advice}")
+    return train_on(data, given, source=describe_source(source), progress=progress)
+
+
+def train_on(data: Prepared, given: Settings, *, source: str | None, progress: Progress) -> Run:
+    """Train on data that are prepared already, as several runs on the same images are.
+
+    Args:
+        data: prepared with the settings of ``given`` that concern data.
+        given: the settings as the user gave them.
+        source: where the data can be found again; None for arrays in memory.
+        progress: shows what happens.
+
+    Raises:
+        As ``train`` does.
+    """
+    device, _ = devices.choose(given.device)
+    if given.keep_memory:
+        memory.keep_memory()
     resolved = resolve(given, data, device, progress)
     folder = RunFolder.create(resolved.settings.runs, resolved.settings.name)
-    record(folder, data, source=describe_source(source), reasons=resolved.reasons)
+    record(folder, data, source=source, reasons=resolved.reasons)
     files.write_text(
         folder.settings, tomli_w.dumps({"settings": resolved.settings.as_toml(), "given": _toml(given.changed())})
     )

@@ -115,6 +115,7 @@ class Settings(Strict):
     delta: Annotated[float, Field(ge=0)] = Field(0.0, description="The fall of the loss that counts as improvement.")
     monitor: Monitor | None = Field(None, description="What decides which epoch is the best.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Split, weights, order, augmentation.")
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, description="Of the split alone; else seed.")
     # machine
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it, else fp32.")

@@ -1,0 +1,254 @@
+"""A source and arms -> a Comparison: every arm trained with every seed, compared in pairs, told in words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sightline import files
+from sightline.comparison import arms, outcome, running
+from sightline.comparison.arms import Design
+from sightline.comparison.outcome import Outcome
+from sightline.diagnosis import experiment
+from sightline.diagnosis.experiment import MEASURES, Contrast
+from sightline.errors import SettingsError, did_you_mean
+from sightline.prepared import describe_source
+from sightline.progress import Progress
+from sightline.settings import Settings
+
+Split = Literal["same", "seed"]
+SPLITS: tuple[Split, ...] = ("same", "seed")
+
+FORMAT = 1
+"""Version of ``comparison.json``."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of a controlled experiment.
+
+    Attributes:
+        path: its folder.
+        design: the arms and which of them are compared.
+        outcomes: for each arm's label, one per seed, in the order of the seeds.
+        contrasts: for each measure, what each pair of labels (ours, theirs) differs by.
+        decides: the measure that decides.
+        stopped: why not all of it was trained; empty if it was.
+        told: how it was made, for the page: source, seeds, split, settings.
+    """
+
+    path: Path
+    design: Design
+    outcomes: dict[str, list[Outcome]]
+    contrasts: dict[str, dict[tuple[str, str], Contrast]]
+    decides: str
+    stopped: str
+    told: dict[str, Any]
+
+    @property
+    def json(self) -> Path:
+        """``comparison.json``: all of it, as plain values."""
+        return self.path / "comparison.json"
+
+    def finished(self, label: str) -> list[Outcome]:
+        """Give the outcomes of an arm that are finished."""
+        return [found for found in self.outcomes[label] if found.status == "finished"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain JSON values: the layout of ``comparison.json``."""
+        return {
+            "format": FORMAT,
+            **self.told,
+            "decides": self.decides,
+            "stopped": self.stopped,
+            "kind": self.design.kind,
+            "factors": self.design.factors,
+            "reference": self.design.reference,
+            "arms": [self._arm(arm) for arm in self.design.arms],
+            "differences": {
+                name: [
+                    {"arm": ours, "against": theirs, **contrast.as_dict()} for (ours, theirs), contrast in found.items()
+                ]
+                for name, found in self.contrasts.items()
+            },
+        }
+
+    def _arm(self, arm: arms.Arm) -> dict[str, Any]:
+        done = self.finished(arm.label)
+        figures = {}
+        for name in MEASURES:
+            scores = [found.scores[name] for found in done if name in found.scores]
+            if scores:
+                mean, low, high = experiment.spread(scores)
+                figures[name] = {"value": mean, "low": low, "high": high, "seeds": len(scores)}
+        return {
+            "label": arm.label,
+            "levels": arm.levels,
+            "figures": figures,
+            "runs": [
+                {
+                    "seed": found.seed,
+                    "folder": str(found.folder.path.relative_to(self.path)),
+                    "status": found.status,
+                    "reason": found.reason,
+                    "figures": {name: score.value for name, score in found.scores.items()},
+                    "curves": found.curves,
+                }
+                for found in self.outcomes[arm.label]
+            ],
+        }
+
+
+def compare(
+    source: Any,
+    *models: str,
+    base: Settings | Path | str | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
+    grid: bool = False,
+    seeds: int = 5,
+    split: Split = "same",
+    pairs: Literal["all", "first"] | None = None,
+    decides: str | None = None,
+    matters: float | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Comparison:
+    """Compare networks, or settings, by training each with the same seeds on the same images.
+
+    Args:
+        source: as for ``train``.
+        models: two networks or more; or one, or none, with ``vary``.
+        base: settings that all arms share: ``Settings``, or a TOML file such as a run's ``settings.toml``.
+        vary: setting -> its values; ``option.NAME`` for an option of the network.
+        grid: every combination of the values, instead of one change at a time.
+        seeds: how many trainings of each arm, with the seeds ``seed``, ``seed + 1``, ...
+        split: ``same``: one split for all, so that every pair is scored on the same images. ``seed``: each seed draws
+            its own, as trainings one by one do; within a seed all arms share it.
+        pairs: ``all``: each arm with each; ``first``: each with the base, or with the first network. None: all where
+            networks are named, else first.
+        decides: the measure that decides, of ``diagnosis.experiment.MEASURES``; None: test accuracy, or validation
+            accuracy where there is no test part.
+        matters: the difference in it from which on it matters.
+        progress: shows what happens.
+        **changes: settings that all arms share. ``name`` and ``runs`` say where: the folder is
+            ``runs/compare/name``; its run folders are in ``runs`` below it.
+
+    Returns:
+        The comparison, with as many of its runs as are finished. The same call goes on with it.
+
+    Raises:
+        SightlineError: anything that would go wrong, before the first training.
+    """
+    progress = progress or Progress()
+    shared = _shared(base, models, changes)
+    if seeds < 1:
+        raise SettingsError(f"'seeds' is {seeds}.", "Use 1 or more; 5 can tell luck from a small difference.")
+    if split not in SPLITS:
+        raise SettingsError(f"'split' is '{split}'.", "Use same or seed.")
+    if pairs not in (None, "all", "first"):
+        raise SettingsError(f"'pairs' is '{pairs}'.", "Use all or first.")
+    _measure(decides)
+    checked = arms.factors(shared, vary or {})
+    if grid and not checked:
+        raise SettingsError("a grid needs factors.", "Name them: --vary dropout=0,0.3 --vary lr=0.001,0.01 --grid.")
+    if checked and len(models) > 1:
+        raise SettingsError(
+            f"networks are named ({', '.join(models)}) and settings varied ({', '.join(checked)}).",
+            f"To vary both, vary the network, too: --vary model={','.join(models)} --grid.",
+        )
+    if checked and models and "model" in checked:
+        raise SettingsError(f"the network is named ({models[0]}) and varied.", "Name it, or vary 'model'.")
+    every = len(models) > 1 if pairs is None else pairs == "all"
+    stock = running.Stock(source, shared, progress)
+    if checked:
+        start = running.Job(arms.Arm("base", shared), shared)
+        resolved = running.check([start], stock)["base"]
+        design = (arms.grid if grid else arms.around)(shared, checked, resolved, all_pairs=every)
+    else:
+        design = arms.networks(shared, models, all_pairs=every)
+    path = shared.runs / "compare" / (changes.get("name") or _name(source, stock, shared, design))
+    numbers = range(shared.seed, shared.seed + seeds)
+    drawn = None
+    if split == "same":
+        drawn = shared.seed if shared.split_seed is None else shared.split_seed
+    planned = running.jobs(design, numbers, path / "runs", drawn, None)
+    running.check(planned, stock)
+    files.make_folder(path / "runs")
+    stopped = running.carry_out(planned, stock, progress)
+    told = {
+        "name": path.name,
+        "source": describe_source(source) or stock.images.name,
+        "seeds": list(numbers),
+        "split": split,
+        "settings": {k: v for k, v in shared.as_toml().items() if k in shared.changed()},
+    }
+    found = conclude(path, design, planned, decides=decides, matters=matters, stopped=stopped, told=told)
+    files.write_json(found.json, found.as_dict())
+    return found
+
+
+def conclude(
+    path: Path,
+    design: Design,
+    planned: Sequence[running.Job],
+    *,
+    decides: str | None,
+    matters: float | None,
+    stopped: str,
+    told: dict[str, Any],
+) -> Comparison:
+    """Read what the runs hold, and compare the arms pair by pair over the seeds that both have."""
+    outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
+    for job in planned:
+        outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed))
+    contrasts: dict[str, dict[tuple[str, str], Contrast]] = {}
+    known = {name for found in outcomes.values() for one in found for name in one.scores}
+    decides = decides or ("test_accuracy" if "test_accuracy" in known else "valid_accuracy")
+    for name, measure in MEASURES.items():
+        for ours, theirs in design.pairs:
+            pair = [
+                (a.scores[name], b.scores[name])
+                for a, b in zip(outcomes[ours], outcomes[theirs], strict=True)
+                if name in a.scores and name in b.scores and (measure.kind != "loss" or a.smoothing == b.smoothing)
+            ]
+            if pair:
+                contrasts.setdefault(name, {})[ours, theirs] = experiment.contrast(
+                    [a for a, _ in pair],
+                    [b for _, b in pair],
+                    measure,
+                    comparisons=len(design.pairs),
+                    matters=matters if name == decides else None,
+                )
+    return Comparison(path, design, outcomes, contrasts, decides, stopped, told)
+
+
+def _shared(base: Settings | Path | str | None, models: Sequence[str], changes: Mapping[str, Any]) -> Settings:
+    """Bring together what all arms share; a base's own place and time budget are its own."""
+    given = Settings.from_toml(Path(base)) if isinstance(base, str | Path) else base or Settings()
+    values = {k: v for k, v in given.changed().items() if k not in ("runs", "name", "minutes")}
+    values |= {k: v for k, v in changes.items() if k != "name"}
+    Settings(name=changes.get("name"))  # refuses what no folder can be called
+    return Settings(**values, **({"model": models[0]} if models else {}))
+
+
+def _measure(name: str | None) -> None:
+    if name is not None and name not in MEASURES:
+        raise SettingsError(
+            f"there is no measure '{name}' to decide by.{did_you_mean(name, MEASURES)}",
+            f"Choose one of: {', '.join(MEASURES)}.",
+        )
+
+
+def _name(source: Any, stock: running.Stock, shared: Settings, design: Design) -> str:
+    """Make a name that the same command makes again, and another one does not."""
+    what = "-".join(design.factors) if design.factors else "-".join(arm.label for arm in design.arms)
+    place = {k: v for k, v in shared.model_dump(mode="json").items() if k not in ("runs", "trackers")}
+    whole = [describe_source(source), place, [(arm.label, arm.levels) for arm in design.arms]]
+    code = hashlib.sha256(json.dumps(whole, default=str).encode()).hexdigest()[:6]
+    readable = re.sub(r"[^\w.+-]+", "_", f"{stock.images.name}-{what}").strip("_.-+")
+    return f"{readable[:60].rstrip('_.-+')}-{code}"

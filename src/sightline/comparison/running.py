@@ -1,0 +1,184 @@
+"""Arms and seeds -> their run folders: taken over where they are made already, continued, or trained."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sightline import recipe
+from sightline.assembly import resolve
+from sightline.comparison import match
+from sightline.comparison.arms import Arm, Design
+from sightline.data.images import Images
+from sightline.data.sources import load
+from sightline.errors import RunError, TrainingError
+from sightline.prepared import Prepared, describe_source, prepare
+from sightline.progress import Muted, Progress
+from sightline.run import RunFolder
+from sightline.settings import Settings
+from sightline.training import device as devices
+
+
+@dataclass
+class Stock:
+    """The source, loaded once, and its images prepared once for each way in which arms want them.
+
+    Attributes:
+        source: as the user gave it.
+        base: says where files are and whether a download is allowed.
+        progress: shows the decoding.
+    """
+
+    source: Any
+    base: Settings
+    progress: Progress
+    _images: Images | None = None
+    _prepared: dict[tuple[Any, ...], Prepared] = field(default_factory=dict)
+
+    @property
+    def images(self) -> Images:
+        """The images before decoding."""
+        if self._images is None:
+            self._images = load(
+                self.source, data_dir=self.base.data_dir, download=self.base.download, progress=self.progress
+            )
+        return self._images
+
+    def data(self, settings: Settings) -> Prepared:
+        """Give the images as these settings want them."""
+        seed = settings.seed if settings.split_seed is None else settings.split_seed
+        key = (settings.image_size, settings.resize, settings.valid_fraction, settings.test_fraction, seed)
+        if key not in self._prepared:
+            self._prepared[key] = prepare(self.images, settings, Muted(self.progress))
+        return self._prepared[key]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of the experiment.
+
+    Attributes:
+        arm: what is trained.
+        settings: complete: with seed, split, and the place of the run.
+    """
+
+    arm: Arm
+    settings: Settings
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder, made or not."""
+        return RunFolder(self.settings.runs / str(self.settings.name))
+
+    @property
+    def said(self) -> str:
+        """What people call it: ``resnet20, seed 3``."""
+        return f"{self.arm.label}, seed {self.settings.seed}"
+
+    @property
+    def status(self) -> str:
+        """``finished``, ``failed``, ``begun`` or ``missing``."""
+        if not self.folder.state.is_file() or not self.folder.settings.is_file():
+            return "missing"
+        status = str(RunFolder.open(self.folder.path).read_state().get("status"))
+        return status if status in ("finished", "failed") else "begun"
+
+
+def jobs(design: Design, seeds: Sequence[int], runs: Path, split_seed: int | None, epochs: int | None) -> list[Job]:
+    """List the trainings seed by seed, so that whatever is finished when time runs out can be compared in pairs.
+
+    Args:
+        design: the arms.
+        seeds: of the trainings; the same for every arm.
+        runs: the folder of run folders.
+        split_seed: draws one split for all; None lets each seed draw its own.
+        epochs: for those arms that leave them open; None leaves them open.
+    """
+    found = []
+    for seed in seeds:
+        for arm in design.arms:
+            settings = arm.settings.model_copy(
+                update={
+                    "seed": seed,
+                    "split_seed": split_seed,
+                    "runs": runs,
+                    "name": f"{arm.slug}-seed{seed}",
+                    "minutes": None,
+                    "epochs": arm.settings.epochs or epochs,
+                }
+            )
+            found.append(Job(arm, settings))
+    return found
+
+
+def check(planned: Sequence[Job], stock: Stock) -> dict[str, Settings]:
+    """Refuse what cannot work before anything is trained: settings that do not fit, run folders that hold others.
+
+    Returns:
+        For each arm's label, its settings with what is left open decided.
+
+    Raises:
+        RunError: a folder holds a run that is not the one wanted.
+        SightlineError: an arm cannot be trained; the message names what is wrong with it.
+    """
+    device, _ = devices.choose(stock.base.device)
+    resolved: dict[str, Settings] = {}
+    for job in planned:
+        if job.arm.label not in resolved:
+            tried = job.settings.model_copy(update={"compile": "off"})
+            resolved[job.arm.label] = resolve(tried, stock.data(job.settings), device, Progress(quiet=True)).settings
+    for job in planned:
+        if job.status == "missing":
+            continue
+        other = match.differences(job.folder, job.settings, stock.data(job.settings))
+        if other:
+            hint = "Choose another --name, or move that run away."
+            if len(other) == 1 and "split" in other[0] and job.settings.split_seed is not None:
+                hint = "If each seed shall have a split of its own, as in runs made one by one, say --split seed."
+            raise RunError(f"run '{job.folder.path}' is not the one wanted: {'; '.join(other)}.", hint)
+    return resolved
+
+
+def carry_out(planned: Sequence[Job], stock: Stock, progress: Progress) -> str:
+    """Train what is not there yet, one after the other; a training that fails is left as such, and the rest goes on.
+
+    Returns:
+        Why it ended early; empty if it did not.
+    """
+    todo = [job for job in planned if job.status in ("missing", "begun")]
+    ready = len(planned) - len(todo)
+    with progress.task("Comparison", total=len(planned), done=ready) as task:
+        for number, job in enumerate(todo, ready + 1):
+            task.describe(f"run {number} of {len(planned)}: {job.said}")
+            try:
+                said = train(job, stock, Muted(progress))
+            except TrainingError as error:
+                said = f"failed: {error.fault}"
+            except KeyboardInterrupt:
+                return "interrupted"
+            progress.note(f"{job.said}: {said}")
+            task.advance()
+            if job.status == "begun":
+                return "interrupted"
+    return ""
+
+
+def train(job: Job, stock: Stock, progress: Progress) -> str:
+    """Make one run, or continue it; give its headline.
+
+    Raises:
+        TrainingError: the loss became NaN, or memory ran out; the run folder says so, too.
+    """
+    if job.status == "begun":
+        source = None if describe_source(stock.source) else stock.source
+        return recipe.resume(job.folder.path, source=source, progress=progress).headline
+    if job.folder.path.is_dir() and not job.folder.history.exists():
+        shutil.rmtree(job.folder.path)  # cut off while it was being made; there is nothing in it
+    torch.manual_seed(job.settings.seed)
+    data = stock.data(job.settings)
+    return recipe.train_on(data, job.settings, source=describe_source(stock.source), progress=progress).headline
