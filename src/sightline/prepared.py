@@ -29,6 +29,11 @@ from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
 
+DATA = (
+    "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "split_seed", "strict",
+)  # fmt: skip
+"""Settings that ``prepare`` reads; ``seed`` is one where ``split_seed`` is None."""
+
 
 @dataclass(frozen=True)
 class Prepared:
