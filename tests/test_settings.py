@@ -24,6 +24,7 @@ FAULTS: dict[str, list[Any]] = {
     "corrections": [3, []],
     "valid_fraction": [0, -0.1, 0.9, 1, "half", math.nan, None],
     "test_fraction": [-0.1, 0.9, "half", math.nan, None],
+    "split_seed": [-1, 2**31, 0.5],
     "strict": ["maybe", 3, None],
     "data_dir": [3, []],
     "balance": [3],

@@ -31,6 +31,7 @@ from sightline.settings import Settings
 
 DATA = (
     "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "split_seed", "strict",
+    "balance_valid",
 )  # fmt: skip
 """Settings that ``prepare`` reads; ``seed`` is one where ``split_seed`` is None."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.prepared import Prepared
+from sightline.prepared import Prepared, read_settings
 from sightline.run import RunFolder
-from sightline.settings import Settings, read_toml
+from sightline.settings import Settings
 
 HOW = {
     *("runs", "name", "trackers", "checkpoint_minutes"),  # where things go
@@ -16,41 +16,35 @@ HOW = {
 }
 """Settings on which results do not depend, or not by themselves."""
 
-OPEN = {None, "auto"}
-"""Values that mean: choose for me."""
 
-
-def differences(folder: RunFolder, wanted: Settings, data: Prepared) -> list[str]:
+def differences(folder: RunFolder, given: Settings, resolved: Settings, data: Prepared) -> list[str]:
     """Say in what a run differs from the one that is wanted, in what its results depend on.
 
-    A setting that is wanted open must have been left open; one that is wanted as a value must be that in the run as
-    resolved. A setting that did not exist when the run was made had what is now its default.
+    Settings are compared as resolved, so that it does not matter what was said and what was left open. A setting that
+    did not exist when the run was made had what is now its default.
 
     Args:
         folder: the run.
-        wanted: settings as given, with the seed.
+        given: settings wanted, with the seed; what is open is not decided.
+        resolved: the same with all decided.
         data: what it would be trained on.
 
     Returns:
         Phrases such as ``lr is 0.05, not 0.1``; none if it is the wanted run.
     """
-    tables = read_toml(folder.need(folder.settings, "know its settings"))
-    resolved, given = tables.get("settings", {}), tables.get("given", {})
-    defaults, plain = Settings().model_dump(mode="json"), wanted.model_dump(mode="json")
-    found = []
-    for name, value in plain.items():
-        if name in HOW:
-            continue
-        if isinstance(value, dict | list) or value not in OPEN:
-            has = resolved.get(name, defaults[name])
-        else:
-            has = given.get(name, defaults[name])
-        if _plain(has) != _plain(value):
-            found.append(f"{name} is {_say(has)}, not {_say(value)}")
+    has, want = read_settings(folder).model_dump(mode="json"), resolved.model_dump(mode="json")
+    want["seed"] = given.seed
+    if given.precision == "auto":
+        want["precision"] = has["precision"]  # as this machine has it, or that on which the run was made
+    found = [
+        f"{name} is {_say(has[name])}, not {_say(want[name])}"
+        for name in want
+        if name not in HOW and has[name] != want[name]
+    ]
     if _drawn(data):
-        has, want = (_split_seed(plain) for plain in (resolved, plain))
-        if has != want:
-            found.append(f"its split was drawn with seed {has}, not {want}")
+        drawn, wanted = (s.seed if s.split_seed is None else s.split_seed for s in (read_settings(folder), given))
+        if drawn != wanted:
+            found.append(f"its split was drawn with seed {drawn}, not {wanted}")
     told = folder.read_json(folder.data, "know its images")
     if tuple(told["classes"]) != data.images.classes:
         found.append("its classes are others")
@@ -65,15 +59,6 @@ def _drawn(data: Prepared) -> bool:
     if given is None:
         return True
     return not (given == "valid").any() or (len(data.split.test) > 0 and not (given == "test").any())
-
-
-def _split_seed(settings: dict[str, Any]) -> int:
-    own = settings.get("split_seed")
-    return int(settings.get("seed", 0) if own is None else own)
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _say(value: Any) -> str:

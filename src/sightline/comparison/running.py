@@ -134,7 +134,7 @@ def check(planned: Sequence[Job], stock: Stock) -> dict[str, Settings]:
     for job in planned:
         if job.status == "missing":
             continue
-        other = match.differences(job.folder, job.settings, stock.data(job.settings))
+        other = match.differences(job.folder, job.settings, resolved[job.arm.label], stock.data(job.settings))
         if other:
             hint = "Choose another --name, or move that run away."
             if len(other) == 1 and "split" in other[0] and job.settings.split_seed is not None:
