@@ -21,6 +21,7 @@ NAMES = {
     "CNNblocks",
     "ConvBlock",
     "EarlyStopping",
+    "Ensemble",
     "ImageClassifier",
     "Images",
     "ReportTypes",
@@ -62,6 +63,7 @@ COMMANDS: dict[str, set[str]] = {
     "evaluate": {"json", "quiet"},
     "predict": {"json", "csv", "top"},
     "report": set(),
+    "vote": {"hard", "soft", "weights", "views", "on", "runs", "name", "json", "quiet"},
     "lr": {*FLAGS, "plot", "json", "quiet"},
     "compare": {
         *FLAGS,
@@ -101,6 +103,9 @@ FILES = {
     "evaluation": "evaluation.json",
     "predictions": "predictions.csv",
     "figures": "figures",
+    "ensemble": "ensemble.json",
+    "members": "members",
+    "vote": "vote.json",
     "report": "report.html",
 }
 

@@ -16,20 +16,21 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.data.images import Images as Images
     from sightline.data.sources import load as load
     from sightline.data.stream import Stream as Stream
+    from sightline.ensemble import Ensemble as Ensemble
     from sightline.errors import SightlineError as SightlineError
     from sightline.estimator import ImageClassifier as ImageClassifier
     from sightline.models.cnn import CNNblocks as CNNblocks
     from sightline.models.cnn import CNNConfig as CNNConfig
     from sightline.models.cnn import ConvBlock as ConvBlock
     from sightline.models.zoo import build as build
+    from sightline.opened import evaluate as evaluate
+    from sightline.opened import predict as predict
     from sightline.recipe import resume as resume
     from sightline.recipe import train as train
     from sightline.settings import ReportTypes as ReportTypes
     from sightline.settings import Settings as Settings
     from sightline.settings import TrainerSettings as TrainerSettings
     from sightline.trained import Run as Run
-    from sightline.trained import evaluate as evaluate
-    from sightline.trained import predict as predict
     from sightline.training.stopping import EarlyStopping as EarlyStopping
     from sightline.training.trainer import Trainer as Trainer
 
@@ -51,9 +52,10 @@ PUBLIC: dict[str, str] = {
     "train": "sightline.recipe",
     "resume": "sightline.recipe",
     "compare": "sightline.comparison.compare",
-    "evaluate": "sightline.trained",
-    "predict": "sightline.trained",
+    "evaluate": "sightline.opened",
+    "predict": "sightline.opened",
     "Run": "sightline.trained",
+    "Ensemble": "sightline.ensemble",
     "ImageClassifier": "sightline.estimator",
     "SightlineError": "sightline.errors",
 }

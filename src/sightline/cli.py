@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import sightline
-from sightline.commands import comparing, data, reference, runs, training
+from sightline.commands import comparing, data, reference, runs, training, voting
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
 
@@ -21,6 +21,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     runs.predict,
     runs.report,
     comparing.compare,
+    voting.vote,
     training.lr,
     reference.models,
     data.cache,

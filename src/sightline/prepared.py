@@ -158,9 +158,10 @@ def record(folder: RunFolder, data: Prepared, *, source: str | None, reasons: di
         part_of[getattr(data.split, part)] = part
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "class", "split"])
+    writer.writerow(["file", "class", "split", "digest"])
     names = data.names(np.arange(len(images)))
-    writer.writerows(zip(names, (images.classes[k] for k in images.labels), part_of, strict=True))
+    digests = (f"{digest:016x}" for digest in data.pixels.records.digest[data.pixels.rows].tolist())
+    writer.writerows(zip(names, (images.classes[k] for k in images.labels), part_of, digests, strict=True))
     files.write_text(folder.split, text.getvalue())
     files.write_json(folder.findings, [finding.as_dict() for finding in data.findings])
 
@@ -187,10 +188,7 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
     preprocessing = read_preprocessing(folder)
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
     pixels = pack(images, settings.image_size, settings.resize, progress=progress)
-    with folder.need(folder.split, "find its split").open(
-        newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        rows = list(csv.DictReader(file))
+    rows = read_split(folder)
     names = [pixels.images.label_of(row) for row in range(len(pixels.images))]
     kept = {row["file"] for row in rows}
     if names != [row["file"] for row in rows] or tuple(told["classes"]) != pixels.images.classes:
@@ -213,6 +211,16 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
             f"Restore '{source}' as it was, or train a new run on it.",
         )
     return data
+
+
+def read_split(folder: RunFolder) -> list[dict[str, str]]:
+    """Read which image served for what: one row per image with ``file``, ``class``, ``split`` and ``digest``.
+
+    The digest is 16 hexadecimal digits, which equal images of one packed size share; older runs have none.
+    """
+    path = folder.need(folder.split, "find its split")
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
 
 
 def read_settings(folder: RunFolder) -> Settings:

@@ -8,12 +8,15 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 import torch
+from numpy.typing import NDArray
 
 import sightline
 from sightline import files
@@ -215,18 +218,27 @@ def conclude(trainer: Trainer, folder: RunFolder, data: Prepared) -> str:
         logits, data.labels[rows], data.images.classes, names=names, temperature=predictor.temperature
     )
     files.write_json(folder.evaluation, {"part": part, **evaluation.as_dict()})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "label", "predicted", *data.images.classes])
-    probabilities = predictor.probabilities(logits)
-    for name, row, p in zip(names, rows, probabilities, strict=True):
-        label, found = data.images.classes[data.labels[row]], data.images.classes[int(p.argmax())]
-        writer.writerow([name, label, found, *(f"{value:.6f}" for value in p)])
-    files.write_text(folder.predictions, text.getvalue())
+    write_predictions(folder, names, data.labels[rows], data.images.classes, predictor.probabilities(logits))
     right = evaluation.accuracy
     return (
         f"{right.value:.1%} of {len(rows)} {part} images recognised (95 % interval {right.low:.1%} to {right.high:.1%})"
     )
+
+
+def write_predictions(
+    folder: RunFolder,
+    names: Sequence[str],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    probabilities: NDArray[np.float32],
+) -> None:
+    """Write what was said of each scored image: file, label, predicted class, and the probability (N, K) of each."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "label", "predicted", *classes])
+    for name, label, p in zip(names, labels, probabilities, strict=True):
+        writer.writerow([name, classes[label], classes[int(p.argmax())], *(f"{value:.6f}" for value in p)])
+    files.write_text(folder.predictions, text.getvalue())
 
 
 def environment(device: torch.device) -> dict[str, Any]:

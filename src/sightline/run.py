@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def split(self) -> Path:
-        """CSV: one line per image: file or row, class, split. Never redrawn."""
+        """CSV: one line per image: file or row, class, split, digest of its pixels. Never redrawn."""
         return self.path / "split.csv"
 
     @property
@@ -107,22 +107,38 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def ensemble(self) -> Path:
+        """JSON, in the folder of an ensemble only: its members, how they vote, with which weights and temperature."""
+        return self.path / "ensemble.json"
+
+    @property
+    def members(self) -> Path:
+        """Folder of the members of an ensemble, each a run folder."""
+        return self.path / "members"
+
+    @property
+    def vote(self) -> Path:
+        """JSON, of an ensemble: members and vote side by side: scores, gains, agreement, best subset, cost."""
+        return self.path / "vote.json"
+
+    @property
     def report(self) -> Path:
         """The self-contained HTML page."""
         return self.path / "report.html"
 
     @classmethod
-    def create(cls, runs: Path, name: str | None = None) -> RunFolder:
+    def create(cls, runs: Path, name: str | None = None, prefix: str = "") -> RunFolder:
         """Make a new folder; an existing one is never used again.
 
         Args:
             runs: the folder of run folders.
             name: its name; None takes the time, and a number behind it if that second is taken.
+            prefix: stands before the time.
 
         Raises:
             RunError: the name is taken, or the folder cannot be made.
         """
-        stem = name or time.strftime("%Y%m%d-%H%M%S")
+        stem = name or prefix + time.strftime("%Y%m%d-%H%M%S")
         for attempt in range(1, 1000):
             path = runs / (stem if attempt == 1 else f"{stem}-{attempt}")
             try:

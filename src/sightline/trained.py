@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from sightline.data.images import Images
-from sightline.data.pixels import pack
+from sightline.data.pixels import Pixels, pack
 from sightline.data.preprocess import Preprocessing
 from sightline.data.sources import load
 from sightline.diagnosis.mistakes import Evaluation
 from sightline.diagnosis.mistakes import evaluate as score
-from sightline.errors import SightlineError, SourceError, did_you_mean
+from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
 from sightline.prepared import Prepared, read_preprocessing, read_settings, restore
@@ -30,6 +31,33 @@ from sightline.settings import Settings
 from sightline.training import device as devices
 from sightline.training.history import History
 from sightline.training.precision import Precision
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Labelled images as a run sees them.
+
+    Attributes:
+        pixels: at the run's size, labelled with the numbers of the run's classes.
+        scored: int64, the rows that an evaluation scores.
+    """
+
+    pixels: Pixels
+    scored: NDArray[np.int64]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of each row, int64 (N,)."""
+        return self.pixels.images.labels
+
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """A number for each row that equal images share, uint64 (N,)."""
+        return self.pixels.records.digest[self.pixels.rows]
+
+    def names(self, rows: NDArray[np.int64]) -> list[str]:
+        """Name rows as messages and tables do: by file or number."""
+        return [self.pixels.images.label_of(int(row)) for row in rows]
 
 
 class Run:
@@ -47,9 +75,12 @@ class Run:
         """Open a run folder.
 
         Raises:
-            RunError: it is missing, incomplete, or from a newer version.
+            RunError: it is missing, incomplete, from a newer version, or an ensemble's.
         """
-        return cls(RunFolder.open(path))
+        folder = RunFolder.open(path)
+        if folder.ensemble.is_file():
+            raise RunError(f"'{path}' holds an ensemble, not a single run.", "Open it with sightline.Ensemble.load.")
+        return cls(folder)
 
     def __repr__(self) -> str:
         return f"Run('{self.folder.path}')"
@@ -91,24 +122,28 @@ class Run:
     @cached_property
     def model(self) -> torch.nn.Module:
         """The network with its best weights, in evaluation mode, on the processor."""
+        return self.network(self.folder.best)
+
+    def network(self, weights: Path) -> torch.nn.Module:
+        """Build its network with the weights of one of its files, in evaluation mode, on the processor."""
         network = network_of(self.settings, self.preprocessing, len(self.classes))
-        read_weights(network, self.folder.need(self.folder.best, "use its weights"))
+        read_weights(network, self.folder.need(weights, "use its weights"))
         return network.eval()
 
     @cached_property
     def predictor(self) -> Predictor:
         """The network ready to serve."""
-        return self._predictor()
+        return self.serve(self.model)
 
-    def _predictor(self, device: str = "auto") -> Predictor:
-        place, _ = devices.choose(device)
-        mode = self.settings.precision
+    def serve(self, model: torch.nn.Module) -> Predictor:
+        """Make a network of this run, with these or other weights, ready to serve as the run itself does."""
+        place, _ = devices.choose("auto")
         return Predictor(
-            self.model,
+            model,
             self.classes,
             self.preprocessing,
             device=place,
-            precision=Precision.of(mode, place),
+            precision=Precision.of(self.settings.precision, place),
             temperature=self._temperature(),
         )
 
@@ -134,11 +169,30 @@ class Run:
         Raises:
             SourceError: the source has a class the model does not know, or other channels.
         """
+        found = self.labelled(source, progress=progress)
+        return score(
+            self.predictor.logits(found.pixels.array, found.scored),
+            found.labels[found.scored],
+            self.classes,
+            names=found.names(found.scored),
+            temperature=self.predictor.temperature,
+        )
+
+    def labelled(self, source: Any = None, *, progress: Progress | None = None) -> Labelled:
+        """Open labelled images as this run sees them: at its size, with its numbers for the classes.
+
+        Args:
+            source: as for ``evaluate``.
+            progress: shows long work.
+
+        Raises:
+            SourceError: the source has a class the model does not know, or other channels.
+        """
         progress = progress or Progress()
         if source is None:
             data = self.data(progress=progress)
             rows = data.split.test if len(data.split.test) else data.split.valid
-            return self._score(data.pixels.array, data.labels, rows, data.names(rows))
+            return Labelled(data.pixels, rows)
         images = self._same_classes(
             load(source, data_dir=self.settings.data_dir, download=self.settings.download, training=False)
         )
@@ -149,13 +203,7 @@ class Run:
         rows = np.arange(len(readable))
         if readable.splits is not None and (readable.splits == "test").any():
             rows = np.flatnonzero(readable.splits == "test")
-        return self._score(pixels.array, readable.labels, rows, [readable.label_of(int(r)) for r in rows])
-
-    def _score(
-        self, array: NDArray[Any], labels: NDArray[np.int64], rows: NDArray[np.int64], names: list[str]
-    ) -> Evaluation:
-        logits = self.predictor.logits(array, rows)
-        return score(logits, labels[rows], self.classes, names=names, temperature=self.predictor.temperature)
+        return Labelled(pixels, rows)
 
     def _same_classes(self, images: Images) -> Images:
         """Number another source's labels as this model does, or refuse classes it does not know."""
@@ -226,13 +274,3 @@ def write_report(folder: RunFolder, data: Prepared | None = None) -> Path:
         shown = thumbnails(data.pixels.array, [rows[name] for name in wanted], wanted)
     page.draw(folder)
     return page.write(folder, thumbnails=shown)
-
-
-def evaluate(run: Run | Path | str, source: Any = None) -> Evaluation:
-    """Score a run on its own test part or on another source. See ``Run.evaluate``."""
-    return (run if isinstance(run, Run) else Run.load(run)).evaluate(source)
-
-
-def predict(run: Run | Path | str, images: Any) -> Predictions:
-    """Recognise new images with a run. See ``Run.predict``."""
-    return (run if isinstance(run, Run) else Run.load(run)).predict(images)

@@ -18,11 +18,11 @@ def evaluate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a run: accuracy, errors, per-class figures, calibration, each with a 95 % interval."""
+    """Score a run or an ensemble: accuracy, errors, per-class figures, calibration, each with a 95 % interval."""
+    from sightline.opened import open_run
     from sightline.reports.tables import scores
-    from sightline.trained import Run
 
-    evaluation = Run.load(run).evaluate(source, progress=progress_for(quiet))
+    evaluation = open_run(run).evaluate(source, progress=progress_for(quiet))
     if as_json:
         print_json({"run": str(run), "source": source, **evaluation.as_dict()})
         return
@@ -38,11 +38,11 @@ def predict(
         int, typer.Option("--top", min=1, help="Classes to show per image in the table. [dim]\\[3][/dim]")
     ] = 3,
 ) -> None:
-    """Recognise new images with a run; exit code 1 if any could not be served."""
+    """Recognise new images with a run or an ensemble; exit code 1 if any could not be served."""
+    from sightline.opened import open_run
     from sightline.reports.tables import predictions as table
-    from sightline.trained import Run
 
-    found = Run.load(run).predict(files)
+    found = open_run(run).predict(files)
     if as_json:
         print_json({"run": str(run), "predictions": found.rows(), "refused": [list(pair) for pair in found.refused]})
     elif as_csv:
@@ -56,7 +56,7 @@ def predict(
 
 
 def report(run: RunPath) -> None:
-    """Write a run's report page again and print its path."""
-    from sightline.trained import Run
+    """Write the report page of a run or an ensemble again and print its path."""
+    from sightline.opened import open_run
 
-    print(Run.load(run).report())
+    print(open_run(run).report())

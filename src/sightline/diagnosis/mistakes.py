@@ -209,7 +209,7 @@ def evaluate(
     right = predicted == labels
     confusion = np.bincount(labels.astype(np.int64) * k + predicted, minlength=k * k).reshape(k, k)
     labelled, called, found = confusion.sum(axis=1), confusion.sum(axis=0), np.diagonal(confusion)
-    draws = [(_balanced(*drawn), _macro_f1(*drawn)) for drawn in intervals.resample(confusion, seed)]
+    draws = [(balanced(*drawn), macro_f1(*drawn)) for drawn in intervals.resample(confusion, seed)]
     ece, expected, bins = calibration.reliability(confidence, right, seed)
     after: dict[str, Figure] = {}
     if temperature is not None:
@@ -225,10 +225,10 @@ def evaluate(
         top1_error=intervals.share(1 - float(right.mean()), n),
         top5_error=intervals.share(float((rank >= 5).mean()), n) if k > 5 else None,
         balanced_accuracy=intervals.averaged_share(
-            float(_balanced(found, labelled, called)), np.concatenate([d[0] for d in draws]), labelled
+            float(balanced(found, labelled, called)), np.concatenate([d[0] for d in draws]), labelled
         ),
         macro_f1=intervals.averaged_share(
-            float(_macro_f1(found, labelled, called)), np.concatenate([d[1] for d in draws]), labelled
+            float(macro_f1(found, labelled, called)), np.concatenate([d[1] for d in draws]), labelled
         ),
         loss=intervals.mean(losses),
         brier=intervals.mean(brier, most=2.0),
@@ -258,14 +258,14 @@ def _brier_and_rank(logits: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray
     return np.maximum(brier, 0.0), rank
 
 
-def _balanced(right: NDArray[Any], labelled: NDArray[Any], called: NDArray[Any]) -> NDArray[np.float64]:
+def balanced(right: NDArray[Any], labelled: NDArray[Any], called: NDArray[Any]) -> NDArray[np.float64]:
     """Average right / labelled over the last axis, over the classes that have images."""
     present = labelled > 0
     recall = np.where(present, right / np.maximum(labelled, 1), 0.0)
     return np.asarray(recall.sum(axis=-1) / present.sum(axis=-1))
 
 
-def _macro_f1(right: NDArray[Any], labelled: NDArray[Any], called: NDArray[Any]) -> NDArray[np.float64]:
+def macro_f1(right: NDArray[Any], labelled: NDArray[Any], called: NDArray[Any]) -> NDArray[np.float64]:
     """Average 2 right / (labelled + called) over the last axis, over the classes that occur."""
     either = labelled + called
     score = np.where(either > 0, 2 * right / np.maximum(either, 1), 0.0)

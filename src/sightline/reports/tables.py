@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sightline.finding import Finding
     from sightline.models.arithmetic import Row
     from sightline.serving.predict import Predictions
+    from sightline.voting.standing import Seat, Standing
 
 SEVERITY = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -61,6 +62,11 @@ def scores(evaluation: Evaluation) -> RenderableType:
     return Group(head, "", classes)
 
 
+def _spread(figure: Figure, sign: str = "") -> str:
+    low, high = (f"{100 * (end or 0.0):{sign}.1f}" for end in (figure.low, figure.high))
+    return f"{figure.value:{sign}.1%} ({low} to {high})"
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
@@ -72,6 +78,38 @@ def _cells(name: str, figure: Figure) -> tuple[str, str]:
     if figure.low is None or figure.high is None:
         return show(figure.value), "-"
     return show(figure.value), f"{show(figure.low)} to {show(figure.high)}"
+
+
+def standing(found: Standing) -> RenderableType:
+    """Show members and their vote: scores, what the vote gains on each, what each costs; then how they differ."""
+    from rich.console import Group
+    from rich.table import Table
+
+    weighted = found.vote == "weighted"
+    table = Table(box=None, pad_edge=False)
+    table.add_column("member", overflow="fold")
+    for title in ("accuracy (95 %)", "macro-F1", "loss", "vote gains (95 %)", *(["share"] if weighted else []), "ms"):
+        table.add_column(title, justify="right", no_wrap=True)
+
+    def row(seat: Seat, name: str, style: str = "") -> None:
+        gain = seat.gain.get("accuracy")
+        cells = [_spread(seat.accuracy), f"{seat.macro_f1.value:.1%}", f"{seat.loss.value:.3f}"]
+        cells += ["" if gain is None else _spread(gain, "+"), *([f"{seat.weight:.2f}"] if weighted else [])]
+        table.add_row(name, *cells, "" if seat.cost is None else f"{seat.cost.ms:.2f}", style=style)
+
+    for number, seat in enumerate(found.members):
+        row(seat, f"{seat.name}{' *' * (number == found.best)}")
+    row(found.whole, found.whole.name, "bold")
+    if found.subset is not None:
+        row(found.subset, f"only {found.subset.name}", "dim")
+    spread = found.diversity
+    told = [
+        f"Two members differ on {spread.differ:.1%} of the {found.count:,} images, all agree on {spread.unanimous:.1%};"
+        f" {spread.none_right:.1%} no member gets right.",
+        *(["* the best on validation images, before these were looked at."] if found.best is not None else []),
+        *found.notes,
+    ]
+    return Group(table, "", *told)
 
 
 def predictions(found: Predictions, top: int = 3) -> RenderableType:

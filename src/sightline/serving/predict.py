@@ -155,10 +155,23 @@ class Predictor:
         Raises:
             SourceError: there is nothing there, or an array has a shape or type this model does not take.
         """
+        parts = [(names, self.logits(pixels), refused) for names, pixels, refused in self.read(images)]
+        found = np.concatenate([np.empty((0, len(self.classes)), np.float32), *(logits for _, logits, _ in parts)])
+        return Predictions(
+            tuple(name for names, _, _ in parts for name in names),
+            self.classes,
+            self.probabilities(found),
+            tuple(pair for _, _, refused in parts for pair in refused),
+        )
+
+    def read(self, images: One | Sequence[One]) -> Iterator[tuple[list[str], NDArray[Any], list[tuple[str, str]]]]:
+        """Decode new images, ``batch_size`` at a time: names, rows as ``logits`` takes them, and what was refused.
+
+        The arguments and faults are those of ``predict``.
+        """
         names: list[str] = []
         pixels: list[NDArray[Any]] = []
         refused: list[tuple[str, str]] = []
-        logits: list[NDArray[np.float32]] = []
         for name, image in self._each(images):
             try:
                 pixels.append(self._decoded(image))
@@ -167,12 +180,17 @@ class Predictor:
                 continue
             names.append(name)
             if len(pixels) == self.batch_size:
-                logits.append(self.logits(np.stack(pixels)))
-                pixels.clear()
+                yield names, np.stack(pixels), refused
+                names, pixels, refused = [], [], []
         if pixels:
-            logits.append(self.logits(np.stack(pixels)))
-        found = np.concatenate(logits) if logits else np.empty((0, len(self.classes)), np.float32)
-        return Predictions(tuple(names), self.classes, self.probabilities(found), tuple(refused))
+            yield names, np.stack(pixels), refused
+        elif refused:
+            yield [], np.empty((0, *self._stored_shape)), refused
+
+    @property
+    def _stored_shape(self) -> tuple[int, ...]:
+        spec = self.preprocessing
+        return (*spec.size, spec.channels) if spec.kind == "image" else spec.shape
 
     def _each(self, images: One | Sequence[One]) -> Iterator[tuple[str, One]]:
         """List what was given as (name, one image)."""
@@ -210,10 +228,10 @@ class Predictor:
         kind, array, _ = read_shape(array, "the array")
         channels = array.shape[spec.axis]
         if kind != spec.kind or channels != spec.channels or (kind != "image" and array.shape[1:] != spec.shape):
-            shape = (*spec.size, spec.channels) if spec.kind == "image" else spec.shape
             raise SourceError(
                 f"an array of shape {given} cannot be served.",
-                f"This model takes {spec.kind}s of shape N,{','.join(map(str, shape))}; bring it to that shape.",
+                f"This model takes {spec.kind}s of shape N,{','.join(map(str, self._stored_shape))}; bring it to that "
+                "shape.",
             )
         if spec.stored == "uint8" and array.dtype != np.uint8:
             raise SourceError(
