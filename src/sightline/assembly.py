@@ -12,7 +12,7 @@ from torch import nn
 
 from sightline import losses, plan
 from sightline.data.augment import Augment
-from sightline.data.balance import Balance, decide, draw, repeats
+from sightline.data.balance import Balance, decide, repeats
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
 from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
@@ -53,7 +53,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     optim.build(settings.optimizer, network, lr=1e-3, momentum=settings.momentum)
     for sentence in getattr(network, "adaptations", ()):
         progress.note(f"{settings.model}: {sentence}")
-    stream = train_stream(data, settings, device)
+    stream = train_stream(data, settings, device, progress)
     if settings.minutes is not None:
         step_s = speed.step_seconds(network, stream, training_loss(data, settings, network), precision)
         eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
@@ -109,13 +109,11 @@ def training_loss(data: Prepared, settings: Settings, network: nn.Module) -> los
     return losses.with_auxiliary(plain, network)
 
 
-def train_stream(data: Prepared, settings: Settings, device: torch.device) -> Stream:
+def train_stream(data: Prepared, settings: Settings, device: torch.device, progress: Progress | None = None) -> Stream:
     """Make the stream of training batches: balanced as set, shuffled, augmented."""
     batch = settings.batch_size or plan.batch_size(len(data.split.train))
     spec, _ = augmentation(data, settings)
-    drawn = draw(
-        balance(data, settings), data.labels, data.split.train, seed=settings.seed, classes=data.images.classes
-    )
+    drawn = data.training_rows(balance(data, settings), settings.seed, progress)
     return Stream(
         data.pixels.array,
         data.labels,
@@ -128,6 +126,7 @@ def train_stream(data: Prepared, settings: Settings, device: torch.device) -> St
         device=device,
         num_classes=len(data.images.classes),
         chances=drawn.chances,
+        invented=drawn.invented,
     )
 
 
@@ -152,7 +151,7 @@ def assemble(
     """
     torch.manual_seed(settings.seed)
     network = network_of(settings, data.preprocessing, len(data.images.classes))
-    batches = train_stream(data, settings, device)
+    batches = train_stream(data, settings, device, progress)
 
     def plain(rows: Any) -> Stream:
         return Stream(

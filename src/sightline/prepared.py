@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sightline import files
 from sightline.data import corrections
-from sightline.data.balance import repeated_validation
+from sightline.data.balance import Balance, Rows, draw, repeated_validation
 from sightline.data.corrections import Corrected
 from sightline.data.health import check
 from sightline.data.images import SPLITS, Images
@@ -47,6 +47,7 @@ class Prepared:
         findings: about the data.
         size_reason: why the pixels have the size they have.
         corrected: what a list of corrections changed; its dropped rows are in no part of the split.
+        drawn: what an epoch goes through, for each way to balance that was asked for: worked out once.
     """
 
     pixels: Pixels
@@ -55,6 +56,7 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
     size_reason: str = ""
     corrected: Corrected | None = None
+    drawn: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def images(self) -> Images:
@@ -70,6 +72,15 @@ class Prepared:
     def counts(self) -> NDArray[np.int64]:
         """Training images of each class, int64 (K,)."""
         return np.bincount(self.labels[self.split.train], minlength=len(self.images.classes)).astype(np.int64)
+
+    def training_rows(self, balance: Balance, seed: int, progress: Progress | None = None) -> Rows:
+        """List what an epoch of training goes through; see ``balance.draw``."""
+        key = f"{balance}, seed {seed}"
+        if key not in self.drawn:
+            rows, classes = self.split.train, self.images.classes
+            drawn = draw(balance, self.pixels.array, self.labels, rows, seed=seed, classes=classes, progress=progress)
+            self.drawn[key] = drawn
+        return self.drawn[key]
 
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """Name rows as messages and tables do."""

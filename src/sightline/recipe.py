@@ -150,7 +150,7 @@ def preview(source: Any, *, settings: Settings, progress: Progress) -> Path:
     """
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
     data = prepare(images, settings, progress)
-    stream = train_stream(data, settings, torch.device("cpu"))
+    stream = train_stream(data, settings, torch.device("cpu"), progress)
     path = files.make_folder(settings.runs) / "preview.png"
     draw_inputs(stream, data, path)
     return path
@@ -171,7 +171,7 @@ def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_
     network = network_of(settings, data.preprocessing, len(data.images.classes))
     return lr_range.find(
         network,
-        train_stream(data, settings, device),
+        train_stream(data, settings, device, progress),
         training_loss(data, settings, network),
         optim.build(settings.optimizer, network, lr=1e-6, weight_decay=settings.weight_decay or 0.0),
         precision=Precision.choose(settings.precision, device)[0],

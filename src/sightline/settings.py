@@ -84,7 +84,7 @@ class Settings(Strict):
     data_dir: Path | None = Field(None, description="Folder with the files of a known data set.")
     download: bool = Field(False, description="Allow a known data set to be downloaded.")
     balance: str | None = Field(
-        None, description="Skewed classes: none, weights, sampler, oversample, logits or auto; knobs may follow."
+        None, description="Skewed classes: none, weights, sampler, oversample, smote, logits, auto; knobs may follow."
     )
     balance_valid: bool = Field(False, description="Repeat validation images, too: it then scores what does not exist.")
     # network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,11 @@ COUNTS = np.bincount(LABELS)
 counts = st.lists(st.integers(1, 400), min_size=2, max_size=6).map(np.array)
 
 
-def stream(balance: str, seed: int = 0, **changes: object) -> Stream:
-    drawn = draw(Balance.parse(balance), LABELS, ROWS, seed=seed, classes=["a", "b", "c"])
+def stream(balance: str, seed: int = 0, **changes: Any) -> Stream:
+    drawn = draw(Balance.parse(balance), IMAGES, LABELS, ROWS, seed=seed, classes=["a", "b", "c"])
     preprocessing = Preprocessing("image", 1, (6, 6)).fit(IMAGES, ROWS)
-    return Stream(IMAGES, LABELS, drawn.rows, preprocessing, batch_size=16, seed=seed, chances=drawn.chances, **changes)  # type: ignore[arg-type]
+    how = {"batch_size": 16, "seed": seed, "chances": drawn.chances, "invented": drawn.invented}
+    return Stream(IMAGES, LABELS, drawn.rows, preprocessing, **{**how, **changes})
 
 
 @given(counts)
@@ -71,15 +73,16 @@ def test_offsets_are_the_log_of_the_shares(counts: NDArray[np.int64], tau: float
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_acts_at_one_place(method: str) -> None:
     balance = Balance(method)
-    drawn = draw(balance, LABELS, ROWS, seed=0, classes=["a", "b", "c"])
+    drawn = draw(balance, IMAGES, LABELS, ROWS, seed=0, classes=["a", "b", "c"])
     acts = [
         balance.class_weights(COUNTS) is not None,
         balance.offsets(COUNTS) is not None,
         drawn.chances is not None,
         len(drawn.rows) != len(ROWS),
+        drawn.invented is not None,
     ]
     assert sum(acts) == (method != "none")
-    assert balance.epoch_length(COUNTS) == len(drawn.rows)
+    assert balance.epoch_length(COUNTS) == len(drawn.rows) + (len(drawn.invented.first) if drawn.invented else 0)
     assert METHODS[method].description
 
 
@@ -167,7 +170,7 @@ def test_skew_is_told_from_the_classes_that_have_images() -> None:
     assert ratio(np.array([50, 0, 10])) == SKEWED
 
 
-@pytest.mark.parametrize("text", ["none", "weights,beta=0.999", "logits,tau=1.5", "sampler"])
+@pytest.mark.parametrize("text", ["none", "weights,beta=0.999", "logits,tau=1.5", "smote,space=values,neighbours=3"])
 def test_what_is_written_is_read_again(text: str) -> None:
     assert str(Balance.parse(text)) == text
     assert Balance.parse(str(Balance.parse(text))) == Balance.parse(text)
@@ -187,6 +190,10 @@ def test_what_is_written_is_read_again(text: str) -> None:
         ("weights,beta=2", "0 to 1"),
         ("weights,beta=nan", "0 to 1"),
         ("logits,tau=-1", "0 to 10"),
+        ("smote,neighbours=0", "1 or more"),
+        ("smote,neighbours=2.5", "a whole number"),
+        ("smote,space=moon", "Use one of: auto, values"),
+        ("smote,single=drop", "Use one of: refuse, repeat"),
     ],
 )
 def test_wrong_words_are_told(text: str, words: str) -> None:

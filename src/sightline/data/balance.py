@@ -7,15 +7,21 @@ common classes too often; each method takes the shares out at another place, ``M
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.data.images import Kind
 from sightline.data.randomness import shuffled
+from sightline.data.smote import Invented, invent, refuse_single
 from sightline.errors import SettingsError, did_you_mean
 from sightline.finding import Finding
+from sightline.progress import Progress
+
+Space = Literal["auto", "values"]
+Single = Literal["refuse", "repeat"]
 
 SKEWED = 5.0
 """Largest class over smallest, from which on classes count as skewed: balanced figures lead, ``auto`` acts."""
@@ -41,9 +47,16 @@ METHODS: dict[str, Method] = {
     "weights": Method("the loss of an image of a rare class counts more", ("beta",)),
     "sampler": Method("images are drawn with replacement, every class as often"),
     "oversample": Method("images of rare classes are repeated, each as often", repeats=True),
+    "smote": Method(
+        "examples of rare classes are invented between two of them", ("space", "neighbours", "single"), True
+    ),
     "logits": Method("the loss adds the log of each class's share to its logit, so that it is not learnt", ("tau",)),
 }
 """Every way to balance; ``auto`` is one of them."""
+
+
+CHOICES: dict[str, tuple[str, ...]] = {"space": get_args(Space), "single": get_args(Single)}
+"""Knobs that are words."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,11 @@ class Balance:
         tau: of ``logits``, 0 or more: strength of the adjustment; 1 aims at the balanced error (Menon et al. 2021,
             "Long-tail learning via logit adjustment", ICLR, section 5).
 
+        space: of ``smote``: where lines between two examples are drawn. ``values``: pixels, or the flattened signal.
+        neighbours: of ``smote``: of how many nearest of its class the second parent is drawn; all others where a class
+            has no more.
+        single: of ``smote``: what happens to a class of one training image: ``refuse`` the training, or ``repeat`` it.
+
     Raises:
         SettingsError: there is no such method or knob, or a knob is out of its range.
     """
@@ -65,12 +83,22 @@ class Balance:
     method: str = "none"
     beta: float = 1.0
     tau: float = 1.0
+    space: Space = "auto"
+    neighbours: int = 5
+    single: Single = "refuse"
 
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:
             raise SettingsError(f"balance knob 'beta' is {self.beta:g}.", "Use 0 to 1, such as beta=0.999.")
         if not 0 <= self.tau <= 10:
             raise SettingsError(f"balance knob 'tau' is {self.tau:g}.", "Use 0 to 10, such as tau=1.")
+        if self.neighbours < 1:
+            raise SettingsError(f"balance knob 'neighbours' is {self.neighbours}.", "Use 1 or more, such as 5.")
+        for name, words in CHOICES.items():
+            if getattr(self, name) not in words:
+                raise SettingsError(
+                    f"balance knob '{name}' is '{getattr(self, name)}'.", f"Use one of: {', '.join(words)}."
+                )
 
     @classmethod
     def parse(cls, text: str | None) -> Balance:
@@ -83,7 +111,7 @@ class Balance:
                 f"Use one of: {', '.join(known)}.",
             )
         knobs = METHODS[method].knobs if method in METHODS else ()
-        values = {}
+        values: dict[str, Any] = {}
         for change in changes:
             name, _, value = (part.strip() for part in change.partition("="))
             if name not in knobs:
@@ -92,15 +120,16 @@ class Balance:
                     f"It has: {', '.join(knobs)}." if knobs else "Leave it out.",
                 )
             try:
-                values[name] = float(value)
+                values[name] = value if name in CHOICES else int(value) if name == "neighbours" else float(value)
             except ValueError:
-                raise SettingsError(f"balance knob '{name}' is '{value}'.", f"Give a number: {name}=...") from None
+                number = "a whole number" if name == "neighbours" else "a number"
+                raise SettingsError(f"balance knob '{name}' is '{value}'.", f"Give {number}: {name}=...") from None
         return cls(method, **values)
 
     def __str__(self) -> str:
         """Write what ``parse`` reads, without knobs that are as they come."""
         set_ = {f.name: getattr(self, f.name) for f in fields(self)[1:] if getattr(self, f.name) != f.default}
-        return ",".join([self.method, *(f"{name}={value:g}" for name, value in set_.items())])
+        return ",".join([self.method, *(f"{name}={value}" for name, value in set_.items())])
 
     def class_weights(self, counts: NDArray[np.int64]) -> list[float] | None:
         """Give a weight of the loss for each class, with mean 1 over the training examples; None: no weights.
@@ -141,10 +170,12 @@ class Rows:
         rows: int64 (n,), of the pixel store; a row may stand there several times.
         chances: float64 (n,), above 0: each of the n places of an epoch is drawn anew with these odds. None: every
             row comes once as often as it is listed.
+        invented: examples that come after the rows; None: no such thing.
     """
 
     rows: NDArray[np.int64]
     chances: NDArray[np.float64] | None = None
+    invented: Invented | None = None
 
 
 def ratio(counts: NDArray[np.int64]) -> float:
@@ -170,6 +201,8 @@ def decide(text: str | None, counts: NDArray[np.int64], kind: Kind) -> tuple[Bal
         the method, and why it; an empty reason where the user said so.
     """
     given = Balance.parse(text)
+    if given.method == "smote" and given.space == "auto":
+        return replace(given, space="values"), f"lines are drawn between {kind}s as they are"
     if given.method != "auto":
         return given, ""
     told = f"the largest class has {ratio(counts):.1f} times the images of the smallest"
@@ -179,19 +212,37 @@ def decide(text: str | None, counts: NDArray[np.int64], kind: Kind) -> tuple[Bal
 
 
 def draw(
-    balance: Balance, labels: NDArray[np.int64], rows: NDArray[np.int64], *, seed: int, classes: Sequence[str]
+    balance: Balance,
+    array: NDArray[Any],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    *,
+    seed: int,
+    classes: Sequence[str],
+    progress: Progress | None = None,
 ) -> Rows:
     """List what an epoch of training goes through.
 
     Args:
         balance: how.
+        array: the pixel store, (N, ...); ``smote`` looks for neighbours in it.
         labels: of the whole pixel store, int64 (N,).
         rows: training rows, int64 (n,). None but these come out.
         seed: decides which images are repeated once more than others.
         classes: K names.
+        progress: shows long work.
+
+    Raises:
+        SettingsError: SMOTE, and a class has one training image.
     """
+    counts = np.bincount(labels[rows], minlength=len(classes))
+    if balance.method == "smote":
+        if balance.single == "refuse":
+            refuse_single(counts, classes)
+        invented = invent(array, labels, rows, neighbours=balance.neighbours, seed=seed, progress=progress)
+        alone = rows[counts[labels[rows]] == 1]
+        return Rows(np.concatenate([rows, np.repeat(alone, counts.max() - 1)]), invented=invented)
     if balance.method == "sampler":
-        counts = np.bincount(labels[rows], minlength=len(classes))
         return Rows(rows, 1 / counts[labels[rows]])
     if balance.method == "oversample":
         return Rows(np.concatenate([rows, repeats(labels, rows, seed)]))

@@ -14,6 +14,7 @@ from torch import Tensor
 from sightline.data.augment import Augment, augment
 from sightline.data.preprocess import Preprocessing
 from sightline.data.randomness import shuffled, uniforms
+from sightline.data.smote import Invented, mix
 from sightline.errors import SettingsError
 
 Batch = tuple[Tensor, Tensor]
@@ -43,6 +44,7 @@ class Stream:
         rows: int64 (n,): which rows to give. A row listed k times is seen k times, each time augmented differently.
         chances: float (n,), 0 or more: an epoch then draws n rows with replacement, with these odds, anew each epoch;
             None gives every row once. A row drawn several times is augmented differently each time.
+        invented: examples between two rows each, which an epoch has besides its rows; their label is their parents'.
         preprocessing: with mean and std of the training rows.
         batch_size: samples in a batch; the last batch of an epoch has what is left.
         seed: of order and augmentation.
@@ -72,6 +74,7 @@ class Stream:
         device: torch.device | str = "cpu",
         num_classes: int | None = None,
         chances: NDArray[np.float64] | None = None,
+        invented: Invented | None = None,
     ) -> None:
         self.device = torch.device(device)
         self.preprocessing = preprocessing
@@ -83,6 +86,11 @@ class Stream:
         self.rows = np.asarray(rows)
         labels = np.asarray(labels)
         _check_rows(self.rows, len(array))
+        self._real = len(self.rows)
+        self._invented = invented
+        if invented is not None:
+            self.rows = np.concatenate([self.rows, invented.first])
+            _check_rows(np.concatenate([self.rows, invented.second]), len(array))
         _check_array(array, labels, preprocessing)
         whole = labels.ndim == 1 and labels.dtype.kind in "iu"
         self.num_classes = num_classes or (int(labels[self.rows].max()) + 1 if whole else 0)
@@ -135,6 +143,11 @@ class Stream:
 
     def _batch(self, positions: NDArray[np.int64], samples: NDArray[np.int64], epoch: int) -> Batch:
         x = self._read(self.rows[positions])
+        late = np.flatnonzero(positions >= self._real)
+        if self._invented is not None and len(late):
+            which = positions[late] - self._real
+            place = torch.from_numpy(self._invented.place[which]).to(self.device)
+            x[late] = mix(x[late], self._read(self._invented.second[which]), place)
         if self.preprocessing.kind == "image":
             x = x.movedim(-1, 1)
         y = self._targets[torch.from_numpy(positions).to(self.device)]
