@@ -79,7 +79,7 @@ def split(
     notes = [_how(part, shares, seed)]
     if shares[TRAIN] < 1:
         _refuse_single(np.bincount(labels, minlength=len(names)), names)
-        sets = _sets(*(None if keys is None else keys[pool] for keys in (groups, digests)), count=len(pool))
+        sets = joined(*(None if keys is None else keys[pool] for keys in (groups, digests)), count=len(pool))
         together = len(pool) - int(sets.max() + 1)
         if together:
             notes.append(f"{together} images stay with another image of their group or with their duplicate.")
@@ -125,7 +125,7 @@ def _refuse_single(counts: NDArray[np.int64], names: Sequence[str]) -> None:
         )
 
 
-def _sets(*keys: NDArray[Any] | None, count: int) -> NDArray[np.int64]:
+def joined(*keys: NDArray[Any] | None, count: int) -> NDArray[np.int64]:
     """Number the sets of rows that share a key, directly or through others: int64 (N,), 0..sets-1 (union-find)."""
     parent = list(range(count))
     linked: set[int] = set()
@@ -151,7 +151,7 @@ def _sets(*keys: NDArray[Any] | None, count: int) -> NDArray[np.int64]:
     return np.unique(roots, return_inverse=True)[1].astype(np.int64)
 
 
-class _Members:
+class Members:
     """The rows of each set, without a million small arrays.
 
     Args:
@@ -176,7 +176,7 @@ def _carve(
 ) -> NDArray[np.int64]:
     """Give each row its part, int64 (N,): sets of several rows first, the largest first; single rows even it out."""
     number = _count(labels)
-    members = _Members(sets)
+    members = Members(sets)
     sizes = members.sizes
     if len(sizes) < np.count_nonzero(shares):
         raise SourceError(
@@ -243,7 +243,7 @@ def _even_out(
 
 
 def _mend(
-    labels: NDArray[np.int64], part: NDArray[np.int64], members: _Members, shares: NDArray[np.float64]
+    labels: NDArray[np.int64], part: NDArray[np.int64], members: Members, shares: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Move the smallest sets that give every class a training row, and every wanted part a row."""
     number = _count(labels)
