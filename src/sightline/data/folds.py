@@ -57,20 +57,20 @@ def folds(
     fold = np.full(len(labels), -1)
     luck = shuffled(seed, 0, np.arange(len(members.sizes)), purpose="split")
     largest_first = luck[np.argsort(-members.sizes[luck], kind="stable")]
-    for number in largest_first[: np.count_nonzero(members.sizes > 1)]:
+    for number in largest_first[: np.count_nonzero(members.sizes > 1)].tolist():
         rows = members[number]
         has = np.bincount(labels[rows], minlength=len(totals))
         k = np.flatnonzero(has)
         over = ((have[:, k] + has[k]) ** 2 / totals[k]).sum(axis=1) - (have[:, k] ** 2 / totals[k]).sum(axis=1)
-        choice = np.lexsort((have.sum(axis=1), over.round(12)))[0]
+        choice = int(np.lexsort((have.sum(axis=1), over.round(12)))[0])
         fold[rows] = choice
         have[choice] += has
-    for k in range(len(totals)):
-        rows = np.flatnonzero((fold < 0) & (labels == k))
-        rows = rows[shuffled(seed, 1 + k, rows, purpose="split")]
-        share = _level(have[:, k], len(rows), have.sum(axis=1))
+    for label in range(len(totals)):
+        rows = np.flatnonzero((fold < 0) & (labels == label))
+        rows = rows[shuffled(seed, 1 + label, rows, purpose="split")]
+        share = _level(have[:, label], len(rows), have.sum(axis=1))
         fold[rows] = np.repeat(np.arange(count), share)
-        have[:, k] += share
+        have[:, label] += share
     return fold
 
 
