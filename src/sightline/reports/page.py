@@ -6,24 +6,14 @@ dark scheme, prints, and fits a phone. What a run lacks, the page leaves out; ``
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sightline import files
-from sightline.errors import RunError
-from sightline.reports import facts, plots, sections, words
-from sightline.reports.svg import clean, short, stylesheet
+from sightline.reports import facts, frame, plots, sections
+from sightline.reports.frame import data_uri
 from sightline.run import RunFolder
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"<svg": "image/svg+xml"}
-"""How a picture begins -> its media type."""
 
 
 def write(folder: RunFolder, *, thumbnails: Mapping[str, bytes] | None = None) -> Path:
@@ -69,8 +59,8 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
     """Give the page as text; see ``write``."""
     found = run.evaluation
     pictures = {name: data_uri(picture, name) for name, picture in (thumbnails or {}).items()}
-    page = _template().render(
-        style=stylesheet() + _file("page.css"),
+    return frame.render(
+        "page.html.j2",
         run=run,
         name=run.path.resolve().name,
         headline=sections.headline(run),
@@ -87,39 +77,3 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         usage=sections.usage(run),
         environment=sections.environment(run),
     )
-    return clean(page)
-
-
-def data_uri(picture: bytes, name: str) -> str:
-    """Write a picture as an address that holds it.
-
-    Raises:
-        RunError: it is neither PNG nor JPEG nor SVG.
-    """
-    kind = next((kind for start, kind in KINDS.items() if picture.startswith(start)), None)
-    if kind is None:
-        raise RunError(f"the thumbnail of '{name}' is neither PNG nor JPEG nor SVG.", "Give encoded picture bytes.")
-    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
-
-
-def _file(name: str) -> str:
-    from importlib.resources import files as resources
-
-    return resources("sightline.reports").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters |= {
-        "percent": words.percent,
-        "interval": words.interval,
-        "decimal": words.decimal,
-        "count": words.count,
-        "counted": words.counted,
-        "short": short,
-        "sentence": words.sentence,
-    }
-    return environment.from_string(_file("page.html.j2"))
