@@ -59,7 +59,8 @@ def test_a_soft_vote_of_runs_is_the_mean_of_what_they_predict(place: Path, membe
 
 def test_members_are_scored_on_what_they_all_held_out(members: list[Path]) -> None:
     ensemble = sightline.Ensemble(members)
-    evaluation, standing = ensemble.judge(progress=QUIET)
+    outcome = ensemble.judge(progress=QUIET)
+    evaluation, standing = outcome.evaluation, outcome.standing
     assert (standing.part, standing.count, evaluation.count) == ("test", 36, 36)
     for seat, member in zip(standing.members, members, strict=True):
         own = sightline.Run.load(member).evaluate(progress=QUIET)
@@ -70,12 +71,12 @@ def test_members_are_scored_on_what_they_all_held_out(members: list[Path]) -> No
 
 def test_the_best_member_and_the_weights_come_from_validation_images_alone(members: list[Path]) -> None:
     ensemble = sightline.Ensemble(members, weights="auto")
-    first = ensemble.judge(progress=QUIET)[1]
+    first = ensemble.judge(progress=QUIET).standing
     judges = ensemble._own
     judges.labels[judges.scored] = (judges.labels[judges.scored] + 1) % 3  # a test part that says otherwise
     again = sightline.Ensemble(members, weights="auto")
     again._own = judges
-    second = again.judge(progress=QUIET)[1]
+    second = again.judge(progress=QUIET).standing
     assert [seat.weight for seat in first.members] == [seat.weight for seat in second.members]
     assert (first.best, first.chosen) == (second.best, second.chosen)
     assert first.whole.accuracy != second.whole.accuracy

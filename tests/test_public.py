@@ -38,6 +38,7 @@ NAMES = {
     "predict",
     "resume",
     "train",
+    "train_ensemble",
 }
 
 # The metrics that code written for mltrainer names; the lecture's names are a contract, too.
@@ -58,7 +59,7 @@ FLAGS = {name.replace("_", "-") for line in SETTINGS for name in line.split()} -
 
 COMMANDS: dict[str, set[str]] = {
     "check": {"data-dir", "download", "json", "quiet"},
-    "train": {*FLAGS, "config", "option", "set", "preview", "print-config", "json", "quiet"},
+    "train": {*FLAGS, "config", "recipe", "option", "set", "preview", "print-config", "json", "quiet"},
     "resume": {"source", "json", "quiet"},
     "evaluate": {"json", "quiet"},
     "predict": {"json", "csv", "top"},
@@ -103,6 +104,7 @@ FILES = {
     "evaluation": "evaluation.json",
     "predictions": "predictions.csv",
     "figures": "figures",
+    "recipe": "recipe.toml",
     "ensemble": "ensemble.json",
     "members": "members",
     "vote": "vote.json",

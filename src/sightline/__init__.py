@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.opened import predict as predict
     from sightline.recipe import resume as resume
     from sightline.recipe import train as train
+    from sightline.recipes.training import train_ensemble as train_ensemble
     from sightline.settings import ReportTypes as ReportTypes
     from sightline.settings import Settings as Settings
     from sightline.settings import TrainerSettings as TrainerSettings
@@ -56,6 +57,7 @@ PUBLIC: dict[str, str] = {
     "predict": "sightline.opened",
     "Run": "sightline.trained",
     "Ensemble": "sightline.ensemble",
+    "train_ensemble": "sightline.recipes.training",
     "ImageClassifier": "sightline.estimator",
     "SightlineError": "sightline.errors",
 }

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline import files
+from sightline import filing
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import Evaluation
 from sightline.errors import RunError, SettingsError, SightlineError
 from sightline.members import Judges, Member, gather, in_order, other_images, own_images
 from sightline.progress import Progress
-from sightline.recipe import environment, write_predictions
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions
 from sightline.trained import Run, write_report
-from sightline.training import device as devices
 from sightline.voting import votes
-from sightline.voting.standing import Standing, judge
-from sightline.voting.views import View
-
-COPIED = ("state", "settings", "data", "split", "environment", "history", "timing", "findings", "evaluation", "best")
-"""What the folder of an ensemble keeps of each member: all that using and judging it takes, not what resuming would."""
+from sightline.voting.standing import judge
 
 
 class Ensemble:
@@ -76,16 +70,9 @@ class Ensemble:
             RunError: it is missing, holds no ensemble, is incomplete or damaged.
         """
         folder = RunFolder.open(path)
-        if not folder.ensemble.is_file():
-            raise RunError(f"'{path}' holds no ensemble.", "Make one: sightline vote RUN RUN")
-        told = folder.read_json(folder.ensemble)
-        try:
-            runs = {entry["folder"]: Run.load(folder.path / entry["folder"]) for entry in told["members"]}
-            ensemble = cls([_member(entry, runs[entry["folder"]]) for entry in told["members"]], vote=told["vote"])
-            ensemble._weights = None if told["weights"] is None else np.array(told["weights"], np.float64)
-            ensemble._temperature = told["temperature"]
-        except (KeyError, TypeError) as error:
-            raise RunError(f"'{folder.ensemble}' is damaged: {error}.", "Restore it, or vote again.") from None
+        told, members = filing.read(folder)
+        ensemble = cls(members, vote=told["vote"], weights=told["weights"])
+        ensemble._temperature = told["temperature"]
         ensemble._folder = folder
         return ensemble
 
@@ -222,11 +209,9 @@ class Ensemble:
         Raises:
             SightlineError: there are no images that may judge it.
         """
-        return self.judge(source, progress=progress)[0]
+        return self.judge(source, progress=progress).evaluation
 
-    def judge(
-        self, source: Any = None, *, progress: Progress | None = None, timed: bool = False
-    ) -> tuple[Evaluation, Standing]:
+    def judge(self, source: Any = None, *, progress: Progress | None = None, timed: bool = False) -> filing.Outcome:
         """Score the vote and its members on the same images; see ``evaluate``.
 
         Args:
@@ -234,12 +219,7 @@ class Ensemble:
             progress: shows long work.
             timed: measure the time of each member, too.
         """
-        evaluation, standing, _, _ = self._judge(source, progress or Progress(), timed)
-        return evaluation, standing
-
-    def _judge(
-        self, source: Any, progress: Progress, timed: bool
-    ) -> tuple[Evaluation, Standing, Judges, NDArray[np.float32]]:
+        progress = progress or Progress()
         if source is None:
             own = self._own_images(progress)
             if isinstance(own, SightlineError):
@@ -265,7 +245,7 @@ class Ensemble:
             notes=judges.notes,
         )
         voted = self._tempered(votes.count(asked, self.vote, weights), temperature)
-        return evaluation, standing, judges, voted
+        return filing.Outcome(evaluation, standing, judges, voted)
 
     # ---- its folder ----
 
@@ -291,69 +271,22 @@ class Ensemble:
         Raises:
             RunError: the name is taken, or the folder cannot be written; SightlineError: see ``evaluate``.
         """
-        progress = progress or Progress()
-        evaluation, standing, judges, voted = self._judge(source, progress, timed=True)
+        outcome = self.judge(source, progress=progress, timed=True)
         folder = RunFolder.create(Path(runs), name, prefix="vote-")
         try:
-            self._write(folder, evaluation, standing, judges, voted)
+            self.write(folder, outcome)
         except BaseException:
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
-        self._folder = folder
         return folder.path
 
-    def _write(
-        self,
-        folder: RunFolder,
-        evaluation: Evaluation,
-        standing: Standing,
-        judges: Judges,
-        voted: NDArray[np.float32],
-    ) -> None:
-        entries = self._copy_members(folder)
-        told = self.members[0].run.folder
-        files.write_json(folder.data, told.read_json(told.data))
-        files.write_json(folder.environment, environment(devices.choose("auto")[0]))
-        files.write_json(folder.vote, standing.as_dict())
-        files.write_json(folder.evaluation, {"part": standing.part, **evaluation.as_dict()})
-        rows = judges.scored
-        write_predictions(folder, judges.names(rows), judges.labels[rows], self.classes, voted)
+    def write(self, folder: RunFolder, outcome: filing.Outcome) -> None:
+        """Write it into a folder that is there already, as ``save`` does."""
         weights = None if self._weights is None else self._weights.tolist()
-        files.write_json(
-            folder.ensemble,
-            {"vote": self.vote, "weights": weights, "temperature": self._temperature, "members": entries},
+        filing.write(
+            folder, self.members, outcome, vote=self.vote, weights=weights, temperature=self._temperature or 1.0
         )
-        folder.write_state(status="finished", headline=headline(evaluation, standing))
-
-    def _copy_members(self, folder: RunFolder) -> list[dict[str, Any]]:
-        """Copy each run once, with the weights its members need; give what ``ensemble.json`` says of the members."""
-        places: dict[Path, str] = {}
-        entries: list[dict[str, Any]] = []
-        for member in self.members:
-            own = member.run.folder
-            if own.path not in places:
-                name = own.path.resolve().name
-                place = name if f"members/{name}" not in places.values() else f"{name}-{len(places) + 1}"
-                places[own.path] = f"{folder.members.name}/{place}"
-            there = folder.path / places[own.path]
-            files.make_folder(there)
-            for source in (*(getattr(own, name) for name in COPIED), *([member.weights] if member.weights else [])):
-                copy = there / source.relative_to(own.path)
-                if source.is_file() and not copy.exists():
-                    files.make_folder(copy.parent)
-                    with files.whole(copy) as temporary:
-                        shutil.copyfile(source, temporary)
-            entries.append(
-                {
-                    "name": member.name,
-                    "folder": places[own.path],
-                    "weights": None if member.weights is None else str(member.weights.relative_to(own.path)),
-                    "view": None if member.view is None else asdict(member.view),
-                    "temperature": member.temperature,
-                    "from": str(own.path.resolve()),
-                }
-            )
-        return entries
+        self._folder = folder
 
     def report(self, progress: Progress | None = None) -> Path:
         """Write the report page and give its path; an ensemble without a folder is saved into ``runs`` first."""
@@ -364,22 +297,3 @@ class Ensemble:
         if isinstance(own, SightlineError):
             progress.note(f"no pictures of the mistakes: {own.fault}")
         return write_report(self.folder)
-
-
-def _member(entry: dict[str, Any], run: Run) -> Member:
-    """Read what ``ensemble.json`` says of a member."""
-    weights = None if entry["weights"] is None else run.path / entry["weights"]
-    view = None if entry["view"] is None else View(**entry["view"])
-    return Member(entry["name"], run, weights, view, entry["temperature"])
-
-
-def headline(evaluation: Evaluation, standing: Standing) -> str:
-    """Say the result in one sentence."""
-    right, best = evaluation.accuracy, standing.members[standing.reference]
-    gain = best.gain["accuracy"]
-    part = "" if standing.part == "images" else f"{standing.part} "
-    return (
-        f"{right.value:.1%} of {standing.count} {part}images recognised (95 % interval {right.low:.1%} to "
-        f"{right.high:.1%}) by a {standing.vote} vote of {len(standing.members)}; best member {best.name} "
-        f"{best.accuracy.value:.1%}, gain {gain.value:+.1%} ({gain.low:+.1%} to {gain.high:+.1%})"
-    )

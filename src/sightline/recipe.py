@@ -6,9 +6,10 @@ import csv
 import io
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,27 @@ def train_on(data: Prepared, given: Settings, *, source: str | None, progress: P
     draw_inputs(stream, data, folder.figures / "inputs.png")
     trainer = assemble(folder, data, resolved.settings, device, progress)
     return carry_out(trainer, folder, data, progress)
+
+
+def make(settings: Settings, data: Callable[[], Prepared], *, source: Any, progress: Progress) -> Run:
+    """Train a run with a name, go on with it where it was cut off, or take it as it is if it is finished.
+
+    Args:
+        settings: with ``runs`` and ``name``; they must be those that the run, if there is one, was begun with.
+        data: gives the prepared images, if they are needed.
+        source: where they are from, as the user gave it.
+        progress: shows what happens.
+
+    Raises:
+        As ``train`` does.
+    """
+    folder = RunFolder(settings.runs / str(settings.name))
+    if folder.how_far() in ("begun", "finished"):
+        return resume(folder.path, source=None if describe_source(source) else source, progress=progress)
+    if folder.path.is_dir() and not folder.history.exists():
+        shutil.rmtree(folder.path)  # cut off while it was being made; there is nothing in it
+    torch.manual_seed(settings.seed)
+    return train_on(data(), settings, source=describe_source(source), progress=progress)
 
 
 def resume(run: Run | Path | str, *, source: Any = None, progress: Progress | None = None) -> Run:

@@ -107,6 +107,11 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def recipe(self) -> Path:
+        """TOML, of an ensemble trained by a recipe: that recipe, with what flags changed."""
+        return self.path / "recipe.toml"
+
+    @property
     def ensemble(self) -> Path:
         """JSON, in the folder of an ensemble only: its members, how they vote, with which weights and temperature."""
         return self.path / "ensemble.json"
@@ -180,6 +185,13 @@ class RunFolder:
                 "Upgrade: pip install -U sightline",
             )
         return folder
+
+    def how_far(self) -> str:
+        """Say how far it has come: ``missing`` (not there, or hardly begun), ``begun``, ``failed`` or ``finished``."""
+        if not self.state.is_file() or not self.settings.is_file():
+            return "missing"
+        status = str(RunFolder.open(self.path).read_state().get("status"))
+        return status if status in ("finished", "failed") else "begun"
 
     def need(self, path: Path, to: str) -> Path:
         """Give ``path`` if it exists, else say what is missing.

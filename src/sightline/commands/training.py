@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightline.commands.arguments import AsJson, Quiet, RunPath, Source, print_json, progress_for
+from sightline.commands.voting import finish
 from sightline.flags import pairs
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 def train(
     source: Source,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings; flags win over it.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="TOML file or name (hackathon): settings, or an ensemble's members.")
+    ] = None,
     option: Annotated[list[str] | None, typer.Option("--option", help="An option of the network, key=value.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="Any setting, key=value.")] = None,
     preview: Annotated[bool, typer.Option("--preview", help="Only draw 16 inputs as the network gets them.")] = False,
@@ -37,19 +41,31 @@ def train(
     values = {**settings.changed(), **pairs(changes or [], "--set"), **flags}
     if option:
         values["options"] = {**values.get("options", {}), **pairs(option, "--option")}
+    plan = None
+    if recipe is not None:
+        from sightline.recipes.reading import read
+
+        checked = Settings(**values)
+        plan = read(recipe).with_flags({name: getattr(checked, name) for name in values})
+        values = plan.shared
     settings = Settings(**values)
     if print_config:
         import tomli_w
 
-        print(tomli_w.dumps(settings.as_toml()), end="")
+        print(tomli_w.dumps(plan.as_toml() if plan and plan.members else settings.as_toml()), end="")
         return
-    from sightline import recipe
+    from sightline.recipe import preview as draw
+    from sightline.recipe import train as carry_out
 
     progress = progress_for(quiet)
     if preview:
-        print(recipe.preview(source, settings=settings, progress=progress))
-        return
-    _finish(recipe.train(source, settings=settings, progress=progress), as_json)
+        print(draw(source, settings=settings, progress=progress))
+    elif plan and plan.members:
+        from sightline.recipes.training import train_ensemble
+
+        finish(train_ensemble(source, plan, progress=progress), as_json)
+    else:
+        _finish(carry_out(source, settings=settings, progress=progress), as_json)
 
 
 def resume(
@@ -58,10 +74,18 @@ def resume(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Continue a training that was cut off, exactly where its last checkpoint was."""
+    """Continue a training that was cut off, of a run or an ensemble, exactly where its last checkpoint was."""
+    from sightline.run import RunFolder
+
+    progress = progress_for(quiet)
+    if RunFolder(run).recipe.is_file():
+        from sightline.recipes.training import resume as go_on
+
+        finish(go_on(run, source=source, progress=progress), as_json)
+        return
     from sightline import recipe
 
-    _finish(recipe.resume(run, source=source, progress=progress_for(quiet)), as_json)
+    _finish(recipe.resume(run, source=source, progress=progress), as_json)
 
 
 def _finish(run: Run, as_json: bool) -> None:

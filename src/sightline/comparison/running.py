@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from sightline import recipe
 from sightline.assembly import resolve
@@ -17,7 +14,7 @@ from sightline.comparison.arms import Arm, Design
 from sightline.data.images import Images
 from sightline.data.sources import load
 from sightline.errors import RunError, TrainingError
-from sightline.prepared import DATA, Prepared, describe_source, prepare
+from sightline.prepared import DATA, Prepared, prepare
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
@@ -82,10 +79,7 @@ class Job:
     @property
     def status(self) -> str:
         """``finished``, ``failed``, ``begun`` or ``missing``."""
-        if not self.folder.state.is_file() or not self.folder.settings.is_file():
-            return "missing"
-        status = str(RunFolder.open(self.folder.path).read_state().get("status"))
-        return status if status in ("finished", "failed") else "begun"
+        return self.folder.how_far()
 
 
 def jobs(design: Design, seeds: Sequence[int], runs: Path, split_seed: int | None, epochs: int | None) -> list[Job]:
@@ -173,11 +167,4 @@ def train(job: Job, stock: Stock, progress: Progress) -> str:
     Raises:
         TrainingError: the loss became NaN, or memory ran out; the run folder says so, too.
     """
-    if job.status == "begun":
-        source = None if describe_source(stock.source) else stock.source
-        return recipe.resume(job.folder.path, source=source, progress=progress).headline
-    if job.folder.path.is_dir() and not job.folder.history.exists():
-        shutil.rmtree(job.folder.path)  # cut off while it was being made; there is nothing in it
-    torch.manual_seed(job.settings.seed)
-    data = stock.data(job.settings)
-    return recipe.train_on(data, job.settings, source=describe_source(stock.source), progress=progress).headline
+    return recipe.make(job.settings, lambda: stock.data(job.settings), source=stock.source, progress=progress).headline
