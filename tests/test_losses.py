@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional as F
 
 from sightline.errors import SettingsError, SourceError
-from sightline.losses import LOSSES, elastic, l1, l2, loss
+from sightline.losses import LOSSES, Trimmed, loss
 
 
 def batch(seed: int, size: int = 7, classes: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,16 +137,45 @@ def test_every_loss_has_words_and_no_state_to_save(name: str) -> None:
     assert mine.state_dict() == {}
 
 
-def test_penalties_are_on_weights_only() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    with torch.no_grad():
-        model[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
-        model[0].bias.fill_(100.0)
-    assert l1(model, 0.1).item() == pytest.approx(0.6)
-    assert l2(model, 0.1).item() == pytest.approx(1.4)
-    assert elastic(model, 0.1, 0.1).item() == pytest.approx(2.0)
-    partial(l2, strength=0.5)(model).backward()
-    torch.testing.assert_close(model[0].weight.grad, model[0].weight.detach())
-    assert model[0].bias.grad is None
-    model[0].weight.requires_grad_(False)
-    assert float(l1(model)) == 0
+def hardest(yhat: torch.Tensor, y: torch.Tensor, count: int) -> torch.Tensor:
+    return F.cross_entropy(yhat, y, reduction="none").argsort(descending=True)[:count]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9]), st.booleans())
+def test_the_hardest_get_no_gradient(seed: int, size: int, share: float, soft: bool) -> None:
+    yhat, y = batch(seed, size)
+    yhat.requires_grad_()
+    target = F.one_hot(y, 5).float() if soft else y
+    mine = Trimmed(loss("cross-entropy", label_smoothing=0.1), share)
+    mine(yhat, target).backward()
+    count = int(share * size)
+    out = set(hardest(yhat.detach(), y, count).tolist())
+    assert {row for row in range(size) if not yhat.grad[row].any()} == out  # type: ignore[index]
+    kept = [row for row in range(size) if row not in out]
+    wanted = loss("cross-entropy", label_smoothing=0.1)(yhat[kept], y[kept])
+    torch.testing.assert_close(mine(yhat, target), wanted)
+    torch.testing.assert_close(mine.per_example(yhat, y), F.cross_entropy(yhat, y, reduction="none"))
+
+
+def test_trimming_begins_late_and_goes_on_where_it_was() -> None:
+    yhat, y = batch(3, 10)
+    plain, mine = loss("cross-entropy"), Trimmed(loss("cross-entropy"), 0.2, begins=3)
+    values = [mine(yhat, y).item() for _ in range(3)]
+    assert values == [plain(yhat, y).item()] * 3
+    other = Trimmed(loss("cross-entropy"), 0.2, begins=3)
+    other.load_state_dict(mine.state_dict())
+    assert mine(yhat, y).item() == other(yhat, y).item() < values[0]
+
+
+def test_trimming_hides_no_nan() -> None:
+    yhat, y = batch(3, 10)
+    yhat[4] = math.nan
+    assert Trimmed(loss("cross-entropy"), 0.2)(yhat, y).isnan()
+    yhat, y = torch.randn(10, 4), torch.randn(10, 2)
+    assert Trimmed(loss("gaussian-nll"), 0.2)(tuple(yhat.chunk(2, dim=1)), y).isfinite()
+
+
+@pytest.mark.parametrize(("share", "begins"), [(-0.1, 0), (1.0, 0), (math.nan, 0), (0.1, -1)])
+def test_what_cannot_be_trimmed_is_refused(share: float, begins: int) -> None:
+    with pytest.raises(SettingsError, match="cannot be trimmed"):
+        Trimmed(loss("cross-entropy"), share, begins)

@@ -48,8 +48,9 @@ SETTINGS = {
     "image_size resize normalise corrections valid_fraction test_fraction split_seed strict data_dir download",
     "balance balance_valid",
     "model options dropout",
-    "epochs minutes train_steps batch_size optimizer lr momentum weight_decay schedule warmup clip_norm accumulate ema",
-    "label_smoothing augment patience delta monitor seed",
+    "epochs minutes train_steps batch_size optimizer lr momentum schedule cycles warmup clip_norm accumulate",
+    "monitor seed",
+    "augment weight_decay decoupled penalty penalty_on max_norm label_smoothing trim trim_from ema swa patience delta",
     "device precision compile keep_memory",
     "runs name trackers checkpoint_minutes",
 }
@@ -99,6 +100,7 @@ FILES = {
     "valid_losses": "valid_losses.npy",
     "best": "best.safetensors",
     "last": "last.safetensors",
+    "snapshots": "snapshots",
     "checkpoint": "checkpoint.safetensors",
     "findings": "findings.json",
     "evaluation": "evaluation.json",
@@ -114,7 +116,7 @@ FILES = {
 
 def test_the_public_names() -> None:
     assert set(sightline.PUBLIC) == NAMES
-    assert set(sightline.MODULES) == {"metrics", "losses", "errors"}
+    assert set(sightline.MODULES) == {"metrics", "losses", "penalties", "errors"}
     assert set(dir(sightline)) >= NAMES
 
 

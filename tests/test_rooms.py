@@ -24,12 +24,12 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A room may import from its own line and from the lines above it. A new room is one word here: a decision.
 LAYERS = (
     ("errors", "finding", "files", "progress", "download", "settings", "run"),
-    ("data", "models", "losses", "metrics"),
+    ("data", "models", "losses", "penalties", "metrics"),
     ("tracking",),
     ("training",),
     ("diagnosis", "seeing", "voting", "tune"),
     ("reports", "serving"),
-    ("plan", "prepared"),
+    ("plan", "course", "prepared"),
     ("trained",),
     ("assembly",),
     ("recipe", "estimator", "doctor"),

@@ -32,7 +32,7 @@ FAULTS: dict[str, list[Any]] = {
     "download": ["perhaps", 2, None],
     "model": [3, None],
     "options": ["depth=3", 3, None],
-    "dropout": [-0.1, 1, math.nan, "a lot", None],
+    "dropout": [-0.1, 1, math.nan, "a lot"],
     "epochs": [0, -1, 1.5, 100_001, "many", math.inf],
     "minutes": [0, -1, math.nan, math.inf, "an hour"],
     "train_steps": [0, -1, 2.5],
@@ -45,7 +45,15 @@ FAULTS: dict[str, list[Any]] = {
     "warmup": [-0.1, 1, math.nan],
     "clip_norm": [0, -1, math.nan, math.inf],
     "accumulate": [0, 1.5, None],
+    "cycles": [0, -1, 1.5, "two"],
+    "penalty": [3, None],
+    "penalty_on": [3, None],
+    "decoupled": ["maybe", 3, None],
+    "max_norm": [0, -1, math.nan, math.inf],
+    "trim": [-0.1, 1, math.nan, None],
+    "trim_from": [-0.1, 1, math.nan, None],
     "ema": [-0.1, 1, math.nan],
+    "swa": [-0.1, 1, math.nan, None],
     "label_smoothing": [-0.1, 1, math.nan],
     "augment": [3, None],
     "patience": [-1, 1.5],
@@ -135,6 +143,30 @@ def test_parts_that_leave_nothing_to_train_on_are_refused() -> None:
         Settings(valid_fraction=0.5, test_fraction=0.5)
     with pytest.raises(SettingsError, match=r"valid_fraction.*test_fraction"):
         Settings(valid_fraction=0.8, test_fraction=0.8)
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"'cycles' is 3, but 'schedule' is onecycle"):
+        Settings(cycles=3)
+    with pytest.raises(SettingsError, match="two averages"):
+        Settings(ema=0.9, swa=0.25)
+    assert Settings(cycles=3, schedule="cyclic").cycles == 3
+
+
+@pytest.mark.parametrize(
+    ("stored", "understood"),
+    [
+        ("dropout = 0.0", None),  # before penalties there was no other way to say: the network's own
+        ("dropout = 0.5", 0.5),
+        ('dropout = 0.0\npenalty = "none"', 0.0),
+        ('penalty = "none"', None),
+    ],
+)
+def test_the_dropout_of_a_run_means_what_it_meant(tmp_path: Path, stored: str, understood: float | None) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"[settings]\n{stored}\n[given]\n")
+    assert Settings.from_toml(file).dropout == understood
+    assert Settings.from_toml(file, table="settings").dropout == understood
 
 
 def test_settings_do_not_change() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline import errors as errors
     from sightline import losses as losses
     from sightline import metrics as metrics
+    from sightline import penalties as penalties
     from sightline.comparison.compare import compare as compare
     from sightline.data.images import Images as Images
     from sightline.data.sources import load as load
@@ -63,7 +64,7 @@ PUBLIC: dict[str, str] = {
 }
 """Public name -> the module that defines it."""
 
-MODULES = ("metrics", "losses", "errors")
+MODULES = ("metrics", "losses", "penalties", "errors")
 """Modules that are public as a whole: ``sightline.metrics.Accuracy``."""
 
 __all__ = ["MODULES", "PUBLIC", "__version__", *PUBLIC, *MODULES]  # noqa: PLE0604, RUF100

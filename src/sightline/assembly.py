@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sightline import losses, plan
+from sightline.course import averaged_epochs, check, optimizer_of, penalty_of, schedule_of, snapshot_epochs
 from sightline.data.augment import Augment
 from sightline.data.balance import Balance, decide, repeats
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
 from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
+from sightline.models.network import Network
 from sightline.prepared import Prepared
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
 from sightline.trained import network_of
-from sightline.training import compiling, optim, schedule, speed
+from sightline.training import compiling, speed
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
@@ -50,7 +52,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     network = network_of(settings, data.preprocessing, len(data.images.classes))  # refuses impossible sizes
     report_types(settings.trackers)
     augmentation(data, settings)
-    optim.build(settings.optimizer, network, lr=1e-3, momentum=settings.momentum)
+    optimizer_of(settings, network)
     for sentence in getattr(network, "adaptations", ()):
         progress.note(f"{settings.model}: {sentence}")
     stream = train_stream(data, settings, device, progress)
@@ -64,6 +66,9 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         choice = compile_if_it_pays(network, stream, settings, precision)
         settings = settings.model_copy(update={"compile": "on" if choice.compiled else "off"})
         reasons["compile"] = choice.reason
+    settings, chosen = plan.with_cycles(settings)
+    reasons |= chosen
+    check(settings, network, len(stream))
     shown = {name: getattr(settings, name) for name in reasons}
     for name, reason in reasons.items():
         progress.note(f"{name} = {shown[name]} ({reason})")
@@ -98,15 +103,20 @@ def balance(data: Prepared, settings: Settings) -> Balance:
     return decide(settings.balance, data.counts, data.images.kind)[0]
 
 
-def training_loss(data: Prepared, settings: Settings, network: nn.Module) -> losses.Loss:
+def training_loss(data: Prepared, settings: Settings, network: nn.Module, batches: int = 0) -> losses.Loss:
     """Choose what a training minimises: the settings' loss, and that of the network's auxiliary heads if it has any.
 
-    Its ``per_example`` is the plain cross-entropy, for validation.
+    Where the settings trim it, that begins after their share of a training with so many batches an epoch; with 0 it
+    never does, for measuring. Its ``per_example`` is the plain cross-entropy, for validation.
     """
     chosen = balance(data, settings)
     weights, offsets = chosen.class_weights(data.counts), chosen.offsets(data.counts)
-    plain = losses.CrossEntropy(settings.label_smoothing, class_weights=weights, offsets=offsets)
-    return losses.with_auxiliary(plain, network)
+    loss: losses.Loss = losses.CrossEntropy(settings.label_smoothing, class_weights=weights, offsets=offsets)
+    if settings.trim and batches:
+        heads = len(network.auxiliary_heads()) if isinstance(network, Network) else 0  # for each it is called, too
+        begins = round(settings.trim_from * (settings.epochs or 1) * (settings.train_steps or batches))
+        loss = losses.Trimmed(loss, settings.trim, begins * (1 + heads))
+    return losses.with_auxiliary(loss, network)
 
 
 def train_stream(data: Prepared, settings: Settings, device: torch.device, progress: Progress | None = None) -> Stream:
@@ -153,32 +163,24 @@ def assemble(
     network = network_of(settings, data.preprocessing, len(data.images.classes))
     batches = train_stream(data, settings, device, progress)
 
-    def plain(rows: Any) -> Stream:
+    def plain(rows: Any, batch_size: int = 256, shuffle: bool = False) -> Stream:
         return Stream(
             data.pixels.array,
             data.labels,
             rows,
             data.preprocessing,
-            batch_size=min(len(rows), max(256, batches.batch_size)),
-            shuffle=False,
+            batch_size=min(len(rows), max(batch_size, batches.batch_size)),
+            seed=settings.seed,
+            shuffle=shuffle,
             device=device,
         )
 
     assert settings.epochs is not None
-    assert settings.lr is not None
-    steps = settings.train_steps or len(batches)
     precision = Precision.of(settings.precision, device)
     forward: Callable[[Any], Any] = network
     if settings.compile == "on":
         forward = compile_if_it_pays(network, batches, settings, precision).forward
         torch.manual_seed(settings.seed)
-    optimizer = optim.build(
-        settings.optimizer,
-        network,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay or 0.0,
-        momentum=settings.momentum,
-    )
     return Trainer(
         model=network,
         settings=TrainerSettings(
@@ -190,22 +192,22 @@ def assemble(
             earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
             scheduler_kwargs=None,
         ),
-        loss_fn=training_loss(data, settings, network),
-        optimizer=optimizer,
+        loss_fn=training_loss(data, settings, network, len(batches)),
+        optimizer=optimizer_of(settings, network),
         traindataloader=batches,
         validdataloader=plain(valid_rows(data, settings)),
-        scheduler=schedule.build(
-            settings.schedule,
-            lr=settings.lr,
-            steps=settings.epochs * steps // settings.accumulate,
-            warmup=settings.warmup,
-        ),
+        scheduler=schedule_of(settings, len(batches)),
         device=device,
         precision=precision,
         forward=forward,
+        penalty=penalty_of(settings),
         clip_norm=settings.clip_norm,
+        max_norm=settings.max_norm,
         accumulate=settings.accumulate,
         ema=settings.ema,
+        swa=averaged_epochs(settings),
+        statistics=plain(data.split.train, batch_size=1, shuffle=True),
+        snapshots=snapshot_epochs(settings),
         probe=plain(data.split.train[:: max(1, -(-len(data.split.train) // PROBE))]),
         folder=folder,
         checkpoint_minutes=settings.checkpoint_minutes,

@@ -43,7 +43,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: how the learning rate moves.
         augment: ``none``, ``light``, ``strong`` or ``auto``.
         label_smoothing: share of the target spread over all classes.
-        dropout: share of features switched off before the last layer.
+        dropout: share of features switched off before the last layer; None: the network's own.
         patience: epochs without improvement before it stops; 0: never.
         valid_fraction: share kept to choose the best epoch.
         random_state: the seed.
@@ -75,7 +75,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: str = "onecycle",
         augment: str = "auto",
         label_smoothing: float = 0.0,
-        dropout: float = 0.0,
+        dropout: float | None = None,
         patience: int = 0,
         valid_fraction: float = 0.1,
         random_state: int = 0,

@@ -18,11 +18,14 @@ PANELS = {
         "strict", "data_dir", "download",
     ),
     "Skewed classes": ("balance", "balance_valid"),
-    "Network": ("model", "dropout"),
+    "Network": ("model",),
     "Training": (
-        "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule",
-        "warmup", "clip_norm", "accumulate", "ema", "label_smoothing", "augment", "patience", "delta", "monitor",
-        "seed",
+        "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "schedule", "cycles", "warmup",
+        "clip_norm", "accumulate", "monitor", "seed",
+    ),
+    "Regularisation": (
+        "augment", "weight_decay", "decoupled", "penalty", "penalty_on", "max_norm", "dropout", "label_smoothing",
+        "trim", "trim_from", "ema", "swa", "patience", "delta",
     ),
     "Machine": ("device", "precision", "compile", "keep_memory"),
     "Run": ("runs", "name", "trackers", "checkpoint_minutes"),

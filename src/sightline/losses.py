@@ -1,4 +1,4 @@
-"""A loss's name -> the loss, with the distribution it assumes; and penalties on weights, as functions of a model.
+"""A loss's name -> the loss, with the distribution it assumes; for penalties on weights see ``penalties``.
 
 Every loss is a ``torch.nn.Module`` called ``loss(yhat, y)`` that gives the mean over the batch, a tensor without
 axes, and has ``loss.per_example(yhat, y)``, which gives one number per example, (B,), float32: the plain negative
@@ -19,6 +19,9 @@ from torch.nn import functional as F
 
 from sightline.errors import SettingsError, SourceError, did_you_mean
 from sightline.models.network import AUXILIARY_WEIGHT, Network
+from sightline.penalties import elastic as elastic
+from sightline.penalties import l1 as l1
+from sightline.penalties import l2 as l2
 
 
 class Loss(nn.Module):
@@ -235,6 +238,63 @@ LOSSES: dict[str, Entry] = {
 """Name -> loss."""
 
 
+class Trimmed(Loss):
+    """A loss from which, after a while, the hardest examples of each batch are left out: they get no gradient.
+
+    What a network that has learnt something still finds hardest is often labelled wrongly or shows nothing of its
+    class. Leaving out the largest share of a sum's terms is the least trimmed squares of Rousseeuw (1984); for networks
+    and wrong labels see Shen & Sanghavi (2019). How hard an example is, is said by ``loss.per_example``: without label
+    smoothing and class weights. The loss is then the mean over the others.
+
+    Args:
+        loss: of the training.
+        share: of each batch, rounded down to whole examples, 0 <= share < 1.
+        begins: batches with the whole loss before that. The network must first know what is easy.
+
+    Raises:
+        SettingsError: a number is out of range.
+    """
+
+    def __init__(self, loss: Loss, share: float, begins: int = 0) -> None:
+        super().__init__()
+        if not 0 <= share < 1 or begins < 0:
+            raise SettingsError(
+                f"a loss cannot be trimmed by {share} from batch {begins} on.", "Use a share from 0 to below 1."
+            )
+        self.loss = loss
+        self.share = share
+        self.begins = begins
+        self.batches = 0
+
+    def forward(self, yhat: Any, y: Tensor) -> Tensor:
+        """Give the mean loss of a batch, or of those of its examples that are not the hardest."""
+        self.batches += 1
+        left_out = int(self.share * len(y))
+        if self.batches <= self.begins or not left_out:
+            return self.loss(yhat, y)  # type: ignore[no-any-return]
+        with torch.no_grad():
+            hardness = self.loss.per_example(yhat, y)
+            kept = hardness.topk(len(y) - left_out, largest=False).indices.sort().values
+        # What is not finite counts as hardest, and must not vanish with those that are left out.
+        return self.loss(_rows(yhat, kept), y[kept]) + 0 * hardness.sum()  # type: ignore[no-any-return]
+
+    def per_example(self, yhat: Any, y: Tensor) -> Tensor:
+        """Give the loss of each example, (B,): of all of them."""
+        return self.loss.per_example(yhat, y)
+
+    def get_extra_state(self) -> dict[str, int]:
+        """Give the batches seen, for a training that is resumed."""
+        return {"batches": self.batches}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Take what ``get_extra_state`` gave."""
+        self.batches = state["batches"]
+
+
+def _rows(yhat: Any, rows: Tensor) -> Any:
+    return tuple(part[rows] for part in yhat) if isinstance(yhat, tuple) else yhat[rows]
+
+
 def loss(
     name: str, *, label_smoothing: float = 0.0, class_weights: Sequence[float] | Tensor | None = None
 ) -> CrossEntropy | BinaryCrossEntropy | SquaredError | GaussianNLL:
@@ -261,29 +321,6 @@ def loss(
             "Leave them out, or use 'cross-entropy' or 'bce'.",
         )
     return entry.builder()  # type: ignore[return-value]
-
-
-def l1(model: nn.Module, strength: float = 1e-5) -> Tensor:
-    """Give strength x sum |w| over the weights (not norms and biases): drives small weights to zero (Tibshirani 1996).
-
-    As a penalty of ``Trainer``: ``penalty=functools.partial(l1, strength=1e-5)``.
-    """
-    return strength * _total(model, torch.abs)
-
-
-def l2(model: nn.Module, strength: float = 1e-4) -> Tensor:
-    """Give strength x sum w^2 over the weights (not norms and biases): keeps weights small; ridge, a normal prior."""
-    return strength * _total(model, torch.square)
-
-
-def elastic(model: nn.Module, l1_strength: float = 1e-5, l2_strength: float = 1e-4) -> Tensor:
-    """Give the sum of ``l1`` and ``l2`` with their own strengths: the elastic net (Zou & Hastie 2005)."""
-    return l1(model, l1_strength) + l2(model, l2_strength)
-
-
-def _total(model: nn.Module, of: Callable[[Tensor], Tensor]) -> Tensor:
-    terms = [of(p).sum() for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    return torch.stack(terms).sum() if terms else torch.zeros((), device=next(model.parameters()).device)
 
 
 def _share(value: float) -> float:

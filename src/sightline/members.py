@@ -106,9 +106,9 @@ def _members(one: Run | Path | str | Member) -> list[Member]:
     path, colon, what = str(one).rpartition(":")
     if colon and what == "snapshots" and not Path(one).exists():
         run = _scored(Run.load(path))
-        snapshots: list[tuple[str, Path]] = getattr(run, "snapshots", list)()
+        snapshots = run.snapshots()
         if not snapshots:
-            raise RunError(f"run '{path}' has kept no snapshots.", "Train with --schedule cyclic --snapshots 5.")
+            raise RunError(f"run '{path}' has kept no snapshots.", "Train with --schedule cyclic --cycles 5.")
         return [Member(f"{run.path.resolve().name}, {name}", run, weights) for name, weights in snapshots]
     return _members(Run.load(one))
 

@@ -20,6 +20,12 @@ PEAK_LR = {"sgd": 0.1, "adam": 1e-3, "adamw": 2e-3}
 WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 """Decoupled for AdamW (Loshchilov & Hutter 2019), added to the gradient elsewhere."""
 
+DECOUPLED_DECAY = {"sgd": 5e-3}
+"""Where the decay is apart from the gradient; others get AdamW's. SGD's is that above without its momentum of 0.9."""
+
+CYCLES = 5
+"""Cycles of ``schedule=cyclic``, if there are as many epochs."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -76,9 +82,22 @@ def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Seq
     peak = PEAK_LR.get(optimizer, PEAK_LR["adam"])
     lr = float(f"{peak * math.sqrt(batch / 128):.2g}")
     choose("lr", lr, f"{peak:g} for {settings.optimizer} at batch 128, times the root of {batch}/128")
-    decay = WEIGHT_DECAY.get(optimizer, 0.0)
-    choose("weight_decay", decay, f"usual for {settings.optimizer}")
+    if settings.decoupled:
+        decay = DECOUPLED_DECAY.get(optimizer, WEIGHT_DECAY["adamw"])
+        choose("weight_decay", decay, f"usual for {settings.optimizer} where it is apart from the gradient")
+    else:
+        choose("weight_decay", WEIGHT_DECAY.get(optimizer, 0.0), f"usual for {settings.optimizer}")
     return Plan(settings.model_copy(update=values), reasons)
+
+
+def with_cycles(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """Choose the cycles of a cyclic schedule, once the epochs are known, and give the reason."""
+    if settings.schedule != "cyclic" or settings.cycles is not None:
+        return settings, {}
+    assert settings.epochs is not None
+    return settings.model_copy(update={"cycles": min(CYCLES, settings.epochs)}), {
+        "cycles": f"usual for snapshots, if there are {CYCLES} epochs"
+    }
 
 
 def batch_size(train: int) -> int:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import sightline
 from sightline import files
 from sightline.assembly import assemble, resolve, train_stream, training_loss
+from sightline.course import optimizer_of
 from sightline.data.balance import Balance
 from sightline.data.preview import sheet
 from sightline.data.sources import load
@@ -38,7 +39,7 @@ from sightline.serving.predict import Predictor
 from sightline.settings import Settings
 from sightline.trained import Run, network_of, write_report
 from sightline.training import device as devices
-from sightline.training import lr_range, memory, optim
+from sightline.training import lr_range, memory
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
@@ -195,7 +196,7 @@ def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_
         network,
         train_stream(data, settings, device, progress),
         training_loss(data, settings, network),
-        optim.build(settings.optimizer, network, lr=1e-6, weight_decay=settings.weight_decay or 0.0),
+        optimizer_of(settings, network, lr=1e-6),
         precision=Precision.choose(settings.precision, device)[0],
         progress=progress,
     )

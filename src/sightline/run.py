@@ -82,6 +82,15 @@ class RunFolder:
         return self.path / "last.safetensors"
 
     @property
+    def snapshots(self) -> Path:
+        """Folder of the weights at the end of each cycle of the learning rate: ``1.safetensors``, ..."""
+        return self.path / "snapshots"
+
+    def snapshot(self, cycle: int) -> Path:
+        """Safetensors: the weights at the end of a cycle, numbered from 1."""
+        return self.snapshots / f"{cycle}.safetensors"
+
+    @property
     def checkpoint(self) -> Path:
         """Safetensors with JSON inside: all that an exact continuation needs."""
         return self.path / "checkpoint.safetensors"

@@ -16,7 +16,7 @@ from sightline.errors import SettingsError, did_you_mean
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Resize = Literal["pad", "crop", "squash"]
 Normalise = Literal["none", "pixel", "channel", "zca"]
-Schedule = Literal["onecycle", "cosine", "triangular", "step", "constant", "plateau"]
+Schedule = Literal["onecycle", "cosine", "cyclic", "triangular", "step", "constant", "plateau"]
 Monitor = Literal["valid_loss", "valid_accuracy", "valid_balanced_loss", "valid_balanced_accuracy"]
 Unit = Annotated[float, Field(ge=0, lt=1)]
 
@@ -90,7 +90,9 @@ class Settings(Strict):
     # network
     model: str = Field("resnet18", description="Name of the network; `sightline models` lists them.")
     options: dict[str, Any] = Field(default_factory=dict, description="The network's own options, key=value.")
-    dropout: Unit = Field(0.0, description="Share of features switched off before the last layer.")
+    dropout: Unit | None = Field(
+        None, description="Share of features switched off before the last layer; else the network's own; 0: none."
+    )
     # training
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="Passes over the data.")
     minutes: Annotated[float, Field(gt=0)] | None = Field(None, description="Fit the training into this time.")
@@ -103,19 +105,30 @@ class Settings(Strict):
         None, description="Weight decay; norms and biases are left out."
     )
     schedule: Schedule = Field("onecycle", description="How the learning rate moves over the steps.")
-    warmup: Unit = Field(0.1, description="Share of the steps in which the learning rate rises.")
+    cycles: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Cycles of schedule=cyclic; the weights at the end of each are kept."
+    )
+    warmup: Unit = Field(0.1, description="Share of the steps (of the first cycle) in which the learning rate rises.")
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest norm of all gradients.")
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="Batches whose gradients make one step.")
-    ema: Unit = Field(0.0, description="Decay of the moving average of the weights; 0 switches it off.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Split, weights, order, augmentation.")
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, description="Of the split alone; else seed.")
+    # regularisation
+    penalty: str = Field("none", description="Added to the loss: l1, l2, elastic, group, orthogonal; l1=1e-5,l2=1e-4.")
+    penalty_on: str = Field("weights", description="Parameters it is on: weights, all, or a pattern of names.")
+    decoupled: bool = Field(False, description="Weight decay apart from the gradient, whatever the optimizer.")
+    max_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest norm of what each unit takes in.")
     label_smoothing: Unit = Field(0.0, description="Share of the target spread over all classes.")
+    trim: Unit = Field(0.0, description="Share of each batch, the hardest, that gets no gradient.")
+    trim_from: Unit = Field(0.2, description="Share of the training before that.")
+    ema: Unit = Field(0.0, description="Decay of the moving average of the weights; 0 switches it off.")
+    swa: Unit = Field(0.0, description="Last share of the training whose weights are averaged equally; 0: none.")
     augment: str = Field("auto", description="none, light, strong or auto.")
     patience: Annotated[int, Field(ge=0)] = Field(
         0, description="Epochs without improvement before it stops; 0: never."
     )
     delta: Annotated[float, Field(ge=0)] = Field(0.0, description="The fall of the loss that counts as improvement.")
     monitor: Monitor | None = Field(None, description="What decides which epoch is the best.")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Split, weights, order, augmentation.")
-    split_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, description="Of the split alone; else seed.")
     # machine
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it, else fp32.")
@@ -148,6 +161,19 @@ class Settings(Strict):
                 f"'valid_fraction' {self.valid_fraction:g} and 'test_fraction' {self.test_fraction:g} leave nothing to "
                 "train on.",
                 "Use shares whose sum is below 1, such as 0.1 and 0.1.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _that_go_together(self) -> Settings:
+        if self.cycles is not None and self.schedule != "cyclic":
+            raise SettingsError(
+                f"'cycles' is {self.cycles}, but 'schedule' is {self.schedule}, which has one.",
+                "Use schedule=cyclic with it, or leave cycles out.",
+            )
+        if self.ema and self.swa:
+            raise SettingsError(
+                f"'ema' {self.ema:g} and 'swa' {self.swa:g} are two averages of the same weights.", "Use one of them."
             )
         return self
 
@@ -192,7 +218,16 @@ class Settings(Strict):
                     "Put all settings into [settings], or none.",
                 )
             table = "settings"
-        return cls(**(values if table is None else values.get(table, {})))
+        return cls(**(values if table is None else _of_any_version(values.get(table, {}))))
+
+
+def _of_any_version(stored: dict[str, Any]) -> dict[str, Any]:
+    """Read a run's settings as the version that wrote them meant them.
+
+    Before there were penalties, a dropout of 0 stood for the network's own.
+    """
+    own = "penalty" not in stored and stored.get("dropout") == 0
+    return {name: value for name, value in stored.items() if not (own and name == "dropout")}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -114,6 +114,15 @@ class Run:
         """One row of plain numbers per epoch."""
         return History.read(self.folder.need(self.folder.history, "read its history"))
 
+    def snapshots(self) -> list[tuple[str, Path]]:
+        """Give what ``schedule=cyclic`` kept: a name (``"cycle 1"``) and a file of weights for each cycle's end.
+
+        Each is a network of this run's settings and could vote with the others (Huang et al. 2017). None are there
+        after other schedules.
+        """
+        kept = sorted(int(path.stem) for path in self.folder.snapshots.glob("[0-9]*.safetensors"))
+        return [(f"cycle {cycle}", self.folder.snapshot(cycle)) for cycle in kept]
+
     @property
     def headline(self) -> str:
         """The result in one sentence."""
@@ -253,7 +262,7 @@ class Run:
 def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> torch.nn.Module:
     """Build the network that the settings describe, with fresh weights from torch's generator."""
     options = dict(settings.options)
-    if settings.dropout:
+    if settings.dropout is not None:
         options["dropout"] = settings.dropout
     return build(
         settings.model,

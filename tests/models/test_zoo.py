@@ -127,6 +127,33 @@ def test_stochastic_depth_leaves_blocks_out_while_training_only(name: str) -> No
     assert torch.equal(model(x), model(x))
 
 
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "spatial_dropout" in zoo.entry(name).options])
+def test_spatial_dropout_switches_whole_maps_off_while_training_only(name: str) -> None:
+    options = {"dropout": 0.0, "norm": "none", "activation": "sigmoid"}
+    model = build(name, (1, 16, 16), **little(name, spatial_dropout=0.5, **options))
+    assert model.state_dict().keys() == build(name, (1, 16, 16), **little(name, **options)).state_dict().keys()
+    seen: list[torch.Tensor] = []
+    parts = [part for part in model.modules() if isinstance(part, nn.Dropout2d)]
+    handles = [part.register_forward_hook(lambda _, given, out: seen.append(out.flatten(2))) for part in parts]
+    x = torch.randn(64, 1, 16, 16)
+    model(x)
+    for handle in handles:
+        handle.remove()
+    assert seen
+    off = torch.cat([(maps == 0).all(2).flatten() for maps in seen])
+    assert torch.equal(off, torch.cat([(maps == 0).any(2).flatten() for maps in seen])), "a sigmoid is never 0"
+    assert 0.3 < off.float().mean() < 0.7
+    model.eval()
+    assert torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((1, 140), nn.Dropout1d), ((1, 16, 16, 16), nn.Dropout3d)])
+def test_spatial_dropout_knows_signals_and_volumes(shape: Shape, kind: type[nn.Module]) -> None:
+    model = build("resnet18", shape, width=0.1, spatial_dropout=0.2)
+    assert any(isinstance(part, kind) for part in model.modules())
+    model(torch.randn(2, *shape))
+
+
 @pytest.mark.parametrize("name", [name for name in FAMILIES if "dropout" in zoo.entry(name).options])
 def test_dropout_can_be_switched_on_and_off(name: str) -> None:
     shares = {

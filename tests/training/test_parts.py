@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tasks import network, same, weights
+from tasks import same, weights
 from torch import nn
 
 from sightline.errors import RunError, SettingsError
 from sightline.progress import Progress
 from sightline.run import RunFolder
-from sightline.training.ema import Ema
 from sightline.training.examples import ExampleLosses
 from sightline.training.history import History
 from sightline.training.rate import Rate
-from sightline.training.schedule import SCHEDULES, Plateau, Schedule, build
+from sightline.training.schedule import SCHEDULES, Plateau, Schedule, averaged_epochs, build, cycle_ends
 from sightline.training.stopping import EarlyStopping, Patience, better
 from sightline.training.tally import Tally
 
@@ -169,6 +170,48 @@ def test_what_schedules_are() -> None:
     assert cycle[8] == 4e-6
 
 
+def test_cycles_begin_anew_from_the_peak() -> None:
+    plan = build("cyclic", lr=2.0, steps=12, warmup=0.5, ends=(4, 8, 12))
+    assert [round(plan(step) / 2, 6) for step in range(13)] == [
+        0.333333, 0.666667, 1, 0.5, 1, 0.853553, 0.5, 0.146447, 1, 0.853553, 0.5, 0.146447, 0,
+    ]  # fmt: skip
+    one = build("cyclic", lr=2.0, steps=12)
+    assert [one(step) for step in range(13)] == [build("cosine", lr=2.0, steps=12)(step) for step in range(13)]
+
+
+@given(st.integers(1, 200), st.integers(1, 20))
+def test_epochs_are_divided_evenly_among_cycles(epochs: int, cycles: int) -> None:
+    if cycles > epochs:
+        with pytest.raises(SettingsError, match=f"{cycles} cycles do not fit into {epochs} epochs"):
+            cycle_ends(epochs, cycles)
+        return
+    ends = cycle_ends(epochs, cycles)
+    lengths = [end - begin for begin, end in pairwise((0, *ends))]
+    assert (len(ends), ends[-1]) == (cycles, epochs)
+    assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) >= 1
+
+
+def test_a_rate_that_is_held_stays_where_it_was() -> None:
+    free, held = (build("onecycle", lr=1.0, steps=20, hold=hold) for hold in (None, 12))
+    assert [held(step) for step in range(13)] == [free(step) for step in range(13)]
+    assert {held(step) for step in range(12, 25)} == {free(12)}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "share", "ends", "wanted"),
+    [(8, 0.25, (), (7, 8)), (3, 0.01, (), (3,)), (10, 0.5, (2, 4, 6, 8, 10), (6, 8, 10)), (4, 0.99, (), (1, 2, 3, 4))],
+)
+def test_the_epochs_whose_weights_are_averaged(epochs: int, share: float, ends: Any, wanted: Any) -> None:
+    assert averaged_epochs(epochs, share, ends) == wanted
+
+
+@pytest.mark.parametrize("ends", [(4, 8), (0, 12), (8, 4, 12), (4, 4, 12), (13,)])
+def test_cycles_that_cannot_be_are_refused(ends: Any) -> None:
+    with pytest.raises(SettingsError, match="cycles that end after"):
+        build("cyclic", lr=1.0, steps=12, ends=ends)
+
+
 def test_a_plateau_falls_when_the_loss_stands() -> None:
     plan = build("plateau", lr=1.0, steps=100, warmup=0.02)
     assert isinstance(plan, Plateau)
@@ -261,42 +304,3 @@ def test_a_tally_divides_once() -> None:
     assert seldom.bad == 0
     seldom.settle()
     assert seldom.bad == 4
-
-
-def test_a_moving_average_by_hand() -> None:
-    model = network()
-    ema = Ema(model, 0.9)
-    wanted = weights(model)
-    for number in range(1, 30):
-        with torch.no_grad():
-            for p in model.parameters():
-                p.add_(torch.randn_like(p))
-            model[1].running_mean.add_(1.0)
-            model[1].num_batches_tracked.add_(1)
-        ema.update(model)
-        decay = min(0.9, (1 + number) / (10 + number))
-        wanted = {
-            name: decay * wanted[name] + (1 - decay) * value if value.is_floating_point() else value.clone()
-            for name, value in model.state_dict().items()
-        }
-    own = weights(model)
-    with ema.applied(model):
-        torch.testing.assert_close(weights(model), wanted)
-    assert same(weights(model), own)
-    with pytest.raises(ValueError, match="boom"), ema.applied(model):
-        raise ValueError("boom")
-    assert same(weights(model), own)
-    twin = Ema(model, 0.9)
-    twin.load_state_dict(ema.state_dict())
-    assert same(twin.average, ema.average)
-    assert twin.updates == 29
-
-
-def test_no_moving_average_costs_nothing() -> None:
-    model = network()
-    ema = Ema(model, 0.0)
-    ema.update(model)
-    own = weights(model)
-    with ema.applied(model):
-        assert same(weights(model), own)
-    assert ema.average == {}

@@ -23,6 +23,7 @@ from sightline.data.stream import Stream
 from sightline.errors import ModelError, RunError, TrainingError
 from sightline.metrics import Accuracy
 from sightline.models.zoo import build
+from sightline.penalties import Penalty
 from sightline.run import RunFolder
 from sightline.training import optim, schedule
 from sightline.training.precision import Precision
@@ -141,6 +142,22 @@ def with_scheduler(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRSchedu
     return lambda digits: {"scheduler": make}
 
 
+def with_swa_over_cycles(digits: Any) -> dict[str, Any]:
+    """Everything that remembers something for the sake of regularisation."""
+    model = network()
+    return {
+        **by_recipe(digits), "ema": 0.0, "swa": (2, 3), "snapshots": (1, 3), "accumulate": 1,
+        "scheduler": schedule.build("cyclic", lr=3e-3, steps=15, ends=(5, 15)),
+        "loss_fn": losses.Trimmed(losses.loss("cross-entropy"), 0.1, 7),
+        "penalty": Penalty({"l1": 1e-3}), "max_norm": 1.0,
+        "model": model, "optimizer": optim.build("sgd", model, lr=3e-3, weight_decay=0.1, decoupled=True),
+    }  # fmt: skip
+
+
+def with_an_average_of_the_lecture(digits: Any) -> dict[str, Any]:
+    return {**by_the_lecture(digits), "swa": (1, 2, 3)}
+
+
 CASES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "recipe": by_recipe,
     "auxiliary heads": with_auxiliary_heads,
@@ -151,6 +168,8 @@ CASES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "endless generator": from_a_generator,
     "plateau": with_plateau,
     "patience": with_patience,
+    "equal average over cycles": with_swa_over_cycles,
+    "equal average from a loader": with_an_average_of_the_lecture,
     "one cycle of torch": with_scheduler(lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=20)),
     "milestones": with_scheduler(lambda o: lr_scheduler.MultiStepLR(o, [1, 2])),
     "function": with_scheduler(lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.5**epoch)),
@@ -197,6 +216,8 @@ def test_twins(name: str, make: Make, digits: Any, in_peace: Callable[[str], Pat
         one, other = getattr(peace, file), getattr(cut, file)
         assert one.exists() == other.exists(), file
         assert not one.exists() or one.read_bytes() == other.read_bytes(), file
+    kept = [{path.name: path.read_bytes() for path in folder.snapshots.glob("*")} for folder in (peace, cut)]
+    assert kept[0] == kept[1]
     assert len(cut.timing.read_text().splitlines()) == len(cut.history.read_text().splitlines())
 
 

@@ -46,6 +46,7 @@ LAZY: dict[int, type[nn.Module]] = {
     2: nn.LazyBatchNorm2d,
     3: nn.LazyBatchNorm3d,
 }
+WHOLE: dict[int, type[nn.Module]] = {1: nn.Dropout1d, 2: nn.Dropout2d, 3: nn.Dropout3d}
 INSTANCE: dict[int, type[nn.Module]] = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
@@ -245,7 +246,7 @@ def module(layer: Layer, shape: Shape) -> nn.Module:
         case Act():
             return ACTIVATIONS[layer.kind]()
         case Dropout():
-            return nn.Dropout(layer.share)
+            return (WHOLE[len(shape) - 1] if layer.whole else nn.Dropout)(layer.share)
         case Scale():
             return PerMap(shape[0])
         case Subsample():

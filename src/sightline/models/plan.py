@@ -198,9 +198,10 @@ class Act(Layer):
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """Set a share of the values to zero while training."""
+    """Set a share of the values to zero while training; ``whole``: of the feature maps, each whole or not at all."""
 
     share: float = 0.5
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ class Style:
         activation: one of ``ActName``.
         pooling: max or average, for the pools between the stages.
         dropout: share of features switched off before the last layer, 0..1.
+        spatial_dropout: share of feature maps switched off, each whole, behind every activation that follows a
+            convolution, 0..1 (Tompson et al. 2015, section 3.2): neighbours in a map know so much of each other that
+            switching off single values would hide nothing.
         se: squeeze-and-excitation (Hu et al. 2018) with this reduction, usually 16; 0 is none, True is 16.
         stochastic_depth: chance that the last residual block is left out while training; it rises linearly from the
             first block (Huang et al. 2016).
@@ -41,6 +44,7 @@ class Style:
     activation: ActName | None = None
     pooling: PoolName | None = None
     dropout: float | None = None
+    spatial_dropout: float = 0.0
     se: int | None = None
     stochastic_depth: float = 0.0
     width: float = 1.0
@@ -54,6 +58,7 @@ class Style:
         _among("activation", self.activation, get_args(ActName))
         _among("pooling", self.pooling, get_args(PoolName))
         _within("dropout", self.dropout, 0, 1, open_end=True)
+        _within("spatial_dropout", self.spatial_dropout, 0, 1, open_end=True)
         _within("stochastic_depth", self.stochastic_depth, 0, 1, open_end=True)
         _within("width", self.width, 0.01, 16)
         _within("depth", self.depth, 0.01, 16)
@@ -135,10 +140,12 @@ class Filled:
     ) -> Parts:
         """Make a convolution, its norm and its activation under three names; no third name, no activation.
 
+        Behind the activation comes spatial dropout, if there is any.
+
         A norm has an offset of its own, so the convolution before it has none, unless ``bias`` says otherwise.
         """
         bias = self.norm == "none" if bias is None else bias
-        act = self.act(names[2]) if names[2] else ()
+        act = (*self.act(names[2]), *self.drop_maps(f"{names[2]}_maps")) if names[2] else ()
         return ((names[0], replace(conv, bias=bias)), *self.normed(names[1], zero, eps), *act)
 
     def pool(self, kernel: int, stride: int, padding: int = 0, ceil: bool = False) -> Pool:
@@ -152,6 +159,10 @@ class Filled:
     def drop(self, name: str = "dropout") -> Parts:
         """Make the dropout before the last layer, as a named part; nothing at 0."""
         return ((name, Dropout(self.dropout)),) if self.dropout else ()
+
+    def drop_maps(self, name: str) -> Parts:
+        """Make spatial dropout, as a named part; nothing at 0."""
+        return ((name, Dropout(self.style.spatial_dropout, whole=True)),) if self.style.spatial_dropout else ()
 
     def small(self, stem: Stem, shape: Shape, limit: int) -> bool:
         """Tell whether the small stem is to be built; ``auto`` takes it up to ``limit`` positions a side."""

@@ -27,7 +27,12 @@ from sightline.models.plan import Plan, Shape, by
 if TYPE_CHECKING:
     from torch import nn
 
-CNN = frozenset({"norm", "activation", "pooling", "dropout", "se", "width", "depth", "stride", "padding", "adapt"})
+CNN = frozenset(
+    {
+        "norm", "activation", "pooling", "dropout", "spatial_dropout", "se", "width", "depth", "stride", "padding",
+        "adapt",
+    }
+)  # fmt: skip
 RESIDUAL = CNN | {"stochastic_depth"}
 MLP = frozenset({"norm", "activation", "dropout", "width"})
 

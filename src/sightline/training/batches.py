@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -98,7 +98,7 @@ class Feed:
                 yield self._ready(self._take() if batch is None else batch)
                 done += 1
 
-    def whole(self) -> Iterator[Batch]:
+    def whole(self) -> Generator[Batch]:
         """Give the same batches every time: a pass from the beginning, or ``steps`` batches where that is set.
 
         A loader that knows its position is brought to the beginning first, even if somebody has looked at its first

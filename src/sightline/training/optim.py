@@ -31,6 +31,9 @@ OPTIMIZERS: dict[str, Entry] = {
 }
 """Name -> optimizer; every other class of ``torch.optim`` is found by its name, in any case of letters."""
 
+DECOUPLED = ("adamw", "adafactor", "muon")
+"""Optimizers whose weight decay is apart from the gradient in torch; in the others it is a part of the gradient."""
+
 CLOSURE = ("LBFGS",)
 """Optimizers that evaluate the loss themselves, several times a step: no training loop over batches can drive them."""
 
@@ -52,6 +55,7 @@ def build(
     lr: float,
     weight_decay: float = 0.0,
     momentum: float = 0.9,
+    decoupled: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Optimizer:
     """Build an optimizer over the model's trained parameters.
@@ -62,6 +66,9 @@ def build(
         lr: (peak) learning rate.
         weight_decay: for weights; parameters with one axis or none (norms, biases) get 0.
         momentum: for optimizers that have it; SGD without momentum is not Nesterov's.
+        decoupled: before each step multiply the weights by 1 - lr * weight_decay, and leave the gradient alone, as
+            ``adamw`` always does (Loshchilov & Hutter 2019); else the decay is what torch makes of it: with momentum it
+            gathers momentum, and under Adam it is rescaled as the gradient is.
         options: more options of that optimizer, by torch's names; they win.
 
     Raises:
@@ -77,15 +84,30 @@ def build(
     builder = classes[name.lower()]
     takes = inspect.signature(builder).parameters
     values: dict[str, Any] = {"lr": lr}
+    by_us = decoupled and name.lower() not in DECOUPLED
     if "weight_decay" in takes:
-        values["weight_decay"] = weight_decay
-    elif weight_decay:
-        raise SettingsError(f"optimizer '{name}' has no weight decay.", "Set weight_decay=0, or use adamw or sgd.")
+        values["weight_decay"] = 0.0 if by_us else weight_decay
+    elif weight_decay and not by_us:
+        raise SettingsError(f"optimizer '{name}' has no weight decay.", "Set weight_decay=0, or decoupled=true.")
     if "momentum" in takes:
         values["momentum"] = momentum
     if name.lower() in OPTIMIZERS and (momentum or name.lower() != "sgd"):
         values |= OPTIMIZERS[name.lower()].options
-    return make(builder, groups(model, weight_decay), values | dict(options or {}))
+    parts = groups(model, weight_decay)
+    if by_us:
+        parts = [{**part, "weight_decay": 0.0, "decay": part["weight_decay"]} for part in parts]
+    made = make(builder, parts, values | dict(options or {}))
+    if by_us:
+        made.register_step_pre_hook(_decay)
+    return made
+
+
+@torch.no_grad()
+def _decay(optimizer: Optimizer, *given: Any) -> None:
+    """Let weights decay by the group's own ``decay``; called by torch before each step."""
+    for group in optimizer.param_groups:
+        if group["decay"]:
+            torch._foreach_mul_([p for p in group["params"] if p.grad is not None], 1 - group["lr"] * group["decay"])
 
 
 def make(builder: type[Optimizer], params: Iterable[Any], options: Mapping[str, Any]) -> Optimizer:

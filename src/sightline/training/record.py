@@ -7,7 +7,7 @@ than the checkpoint knows; what is more is cut off when the training goes on, an
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ class Record:
         folder: the run folder, or None.
         logdir: where a time-stamped folder for trackers is made if there is no run folder.
         checkpoint_minutes: longest time between two checkpoints, inside an epoch, too.
+        snapshots: epochs whose weights are kept.
 
     Attributes:
         history: one row of plain numbers per epoch.
@@ -46,10 +47,17 @@ class Record:
         SettingsError: ``checkpoint_minutes`` is not above 0.
     """
 
-    def __init__(self, folder: RunFolder | None, logdir: Path, checkpoint_minutes: float = 5.0) -> None:
+    def __init__(
+        self,
+        folder: RunFolder | None,
+        logdir: Path,
+        checkpoint_minutes: float = 5.0,
+        snapshots: Collection[int] = (),
+    ) -> None:
         if not checkpoint_minutes > 0:
             raise SettingsError(f"'checkpoint_minutes' is {checkpoint_minutes}.", "Use a number above 0.")
         self.folder = folder
+        self.snapshots = sorted(snapshots)
         self.seconds: dict[str, float] = {}
         self.examples = 0
         self.history = History(folder.history if folder else None)
@@ -139,6 +147,16 @@ class Record:
             self._saved = self.spent("checkpoint_s", began)
             self._cost_s = self._saved - began
 
+    def snapshot(self, epoch: int, weights: Mapping[str, Any]) -> None:
+        """Keep the weights after this epoch, if it is one of ``snapshots``.
+
+        Raises:
+            RunError: the disk is full, or there is no permission.
+        """
+        if self.folder and epoch in self.snapshots:
+            files.make_folder(self.folder.snapshots)
+            checkpoint.save_weights(self.folder.snapshot(self.snapshots.index(epoch) + 1), weights, epoch=epoch)
+
     def finish(self, best: Best, last: Mapping[str, Any], trackers: Sequence[Tracker]) -> None:
         """Write the best and the last weights, and give history and best weights to the trackers.
 
@@ -162,7 +180,10 @@ class Record:
             raise RunError("this trainer has no run folder to resume from.", "Give it folder=RunFolder.open(path).")
         if not self.folder.checkpoint.is_file():
             return None
-        for torn in self.folder.path.glob(".*.part"):  # what was being written when the process was killed
+        for torn in [
+            *self.folder.path.glob(".*.part"),
+            *self.folder.snapshots.glob(".*.part"),
+        ]:  # what was being written when the process was killed
             torn.unlink()
         state = checkpoint.load(self.folder.checkpoint)
         known = state["record"]

@@ -6,8 +6,10 @@ Steps count optimizer updates from 0. Beyond the last step the rate stays where 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sightline.errors import SettingsError, did_you_mean
 
@@ -57,6 +59,11 @@ SCHEDULES: dict[str, Shape] = {
         "half a cosine from 1/25 of the peak up, and another down to almost 0 (Smith & Topin 2019)",
     ),
     "triangular": Shape(_linear, lambda position: 1.0 - position, "straight up, straight down to 0 (Smith 2017)"),
+    "cyclic": Shape(
+        _linear,
+        lambda position: _cosine(1.0, 0.0, position),
+        "half a cosine down to 0, and again from the peak, several times (Loshchilov & Hutter 2017, Huang et al. 2017)",
+    ),
     "plateau": Shape(_linear, lambda position: 1.0, "a tenth whenever the loss has not fallen for some epochs"),
 }
 """Name -> shape. The warm-up is a straight line from 0 except for one-cycle, whose rise it is."""
@@ -71,12 +78,16 @@ class Schedule:
         lr: the peak.
         steps: optimizer updates in all.
         warmup_steps: updates in which the rate rises to the peak, 0..steps.
+        ends: updates that are done when a cycle ends, rising, the last one ``steps``; empty: one cycle.
+        hold: update from which on the rate stays where it is; None never.
     """
 
     name: str
     lr: float
     steps: int
     warmup_steps: int = 0
+    ends: tuple[int, ...] = ()
+    hold: int | None = None
 
     def factor(self, step: int) -> float:
         """Give the rate of an update as a share of the peak, 0..1.
@@ -84,9 +95,13 @@ class Schedule:
         The first update of the warm-up already moves the weights, and the last update of all is not wasted at 0.
         """
         shape = SCHEDULES[self.name]
+        step = step if self.hold is None else min(step, self.hold)
         if step < self.warmup_steps:
             return shape.rise((step + 1) / (self.warmup_steps + 1))
-        return shape.fall(min(1.0, (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)))
+        ends = self.ends or (self.steps,)
+        cycle = min(bisect_right(ends, step), len(ends) - 1)
+        begin = ends[cycle - 1] if cycle else self.warmup_steps
+        return shape.fall(min(1.0, (step - begin) / max(1, ends[cycle] - begin)))
 
     def __call__(self, step: int) -> float:
         """Give the learning rate of an update."""
@@ -140,15 +155,50 @@ class Plateau:
         self.best, self.waited, self.share = state["best"], int(state["waited"]), state["share"]
 
 
-def build(name: str, *, lr: float, steps: int, warmup: float = 0.1) -> Schedule | Plateau:
+def cycle_ends(epochs: int, cycles: int) -> tuple[int, ...]:
+    """Divide epochs among cycles as evenly as can be: the epochs after which one ends, numbered from 1.
+
+    Raises:
+        SettingsError: there are more cycles than epochs.
+    """
+    if cycles > epochs:
+        raise SettingsError(
+            f"{cycles} cycles do not fit into {epochs} epochs.", f"Use at most cycles={epochs}, or more epochs."
+        )
+    return tuple(round(epochs * cycle / cycles) for cycle in range(1, cycles + 1))
+
+
+def averaged_epochs(epochs: int, share: float, ends: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Give the epochs after which weights enter an equal average (Izmailov et al. 2018), numbered from 1.
+
+    Args:
+        epochs: of the training.
+        share: of the training, its last: above 0, below 1; at least one epoch.
+        ends: the epochs after which cycles end: only these count; empty: all do.
+    """
+    before = epochs - max(1, round(share * epochs))
+    return tuple(epoch for epoch in ends or range(1, epochs + 1) if epoch > before)
+
+
+def build(
+    name: str,
+    *,
+    lr: float,
+    steps: int,
+    warmup: float = 0.1,
+    ends: tuple[int, ...] = (),
+    hold: int | None = None,
+) -> Schedule | Plateau:
     """Build a schedule by its name.
 
     Args:
         name: a key of ``SCHEDULES``.
         lr: the peak learning rate, above 0.
         steps: optimizer updates in all, at least 1.
-        warmup: share of the steps in which the rate rises, 0..1; the place of the peak for ``triangular``
-            and ``onecycle``.
+        warmup: share of the steps (of the first cycle, where there are several) in which the rate rises, 0..1; the
+            place of the peak for ``triangular`` and ``onecycle``.
+        ends: see ``Schedule``.
+        hold: see ``Schedule``; a plateau is never held.
 
     Raises:
         SettingsError: the name is unknown or a number is out of range.
@@ -162,7 +212,9 @@ def build(name: str, *, lr: float, steps: int, warmup: float = 0.1) -> Schedule 
             f"a schedule with lr={lr}, {steps} steps and a warm-up of {warmup} cannot be.",
             "Give lr above 0, at least 1 step, and a warm-up of at least 0 and below 1.",
         )
-    warmup_steps = round(warmup * steps)
+    if ends and (ends[-1] != steps or ends[0] < 1 or any(one >= other for one, other in pairwise(ends))):
+        raise SettingsError(f"cycles that end after {ends} of {steps} steps cannot be.", "Let them rise to the last.")
+    warmup_steps = round(warmup * (ends[0] if ends else steps))
     if name == "plateau":
         return Plateau(lr, warmup_steps)
-    return Schedule(name, lr, steps, warmup_steps)
+    return Schedule(name, lr, steps, warmup_steps, ends, hold)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,10 +19,12 @@ from sightline.tracking.tracker import Context, Tracker, make
 from sightline.training import device as devices
 from sightline.training import optim, watch
 from sightline.training import row as rows
+from sightline.training.averaging import Average
 from sightline.training.batches import Feed, groups, size
 from sightline.training.best import Best
-from sightline.training.ema import Ema
+from sightline.training.constraints import MaxNorm
 from sightline.training.ending import Ending
+from sightline.training.norms import Statistics
 from sightline.training.precision import Precision, full
 from sightline.training.rate import Rate, Scheduler
 from sightline.training.record import Record
@@ -58,10 +60,14 @@ class Trainer:
         device: ``cpu``, ``cuda``, ...; None: where the model is.
         precision: fp32 as torch runs it by default; ``Precision.of('auto', device)`` takes what is fast.
         forward: what to call instead of ``model``, with the same weights: the model compiled, see ``compiling``.
-        penalty: gives what is added to the loss from the model's weights, such as ``losses.l2``.
+        penalty: gives what is added to the loss from the model's weights, such as ``penalties.Penalty({"l2": 1e-4})``.
         clip_norm: largest norm of all gradients together; None does not clip.
+        max_norm: largest norm of what each unit takes in, after each step; None does not bound it.
         accumulate: batches whose gradients make one step.
         ema: decay of the moving average of the weights, which is then what is evaluated and kept; 0 has none.
+        swa: epochs after which the weights enter an equal average, which from then on is what is evaluated and kept.
+        statistics: training batches on which the norms of averaged weights are measured; those trained on by default.
+        snapshots: epochs after which the weights are kept in the run folder, whatever comes later.
         probe: a fixed set of training batches, evaluated as validation is: its loss may be compared with validation's.
         trackers: in addition to those of ``settings.reporttypes``.
         folder: where history, weights and checkpoints go; None keeps them in memory.
@@ -99,8 +105,12 @@ class Trainer:
         forward: Callable[[Any], Any] | None = None,
         penalty: Callable[[nn.Module], Tensor] | None = None,
         clip_norm: float | None = None,
+        max_norm: float | None = None,
         accumulate: int = 1,
         ema: float = 0.0,
+        swa: Collection[int] = (),
+        statistics: Iterable[Any] | None = None,
+        snapshots: Collection[int] = (),
         probe: Iterable[Any] | None = None,
         trackers: Sequence[Tracker] = (),
         folder: RunFolder | None = None,
@@ -124,6 +134,7 @@ class Trainer:
         self.precision = precision or Precision("fp32", self.device, channels_last=False)
         self.penalty: Callable[[nn.Module], Tensor | float] = penalty or (lambda model: 0.0)
         self.clip_norm = clip_norm
+        self.bound = MaxNorm(self.model, max_norm)
         self.accumulate = accumulate
         self.monitor = monitor
         self.folder = folder
@@ -131,13 +142,15 @@ class Trainer:
         self.optimizer = optim.over(model, optimizer, settings.optimizer_kwargs)
         self.precision.arrange(self.model, self.optimizer)
         self.rate = Rate(scheduler, self.optimizer, settings.scheduler_kwargs)
-        self.ema = Ema(self.model, ema)
         layout = self.precision.channels_last
+        measured = traindataloader if statistics is None else statistics
+        measuring = Statistics(measured, self.device, layout, self.precision.forward)
+        self.average = Average(self.model, ema, swa, measuring)
         self._train = Feed(traindataloader, settings.train_steps, self.device, layout, "traindataloader")
         self._held_out = {"valid": Feed(validdataloader, settings.valid_steps, self.device, layout, "validdataloader")}
         if probe is not None:
             self._held_out["probe"] = Feed(probe, None, self.device, layout, "probe")
-        self._record = Record(folder, settings.logdir, checkpoint_minutes)
+        self._record = Record(folder, settings.logdir, checkpoint_minutes, snapshots)
         self.history = self._record.history
         self.log_dir = self._record.path
         lower = rows.lower_is_better(monitor, settings.metrics, probe is not None)
@@ -182,7 +195,7 @@ class Trainer:
                     self._conclude(self._row(epoch, train_loss, test_loss, metric_dict))
                     task.advance()
                 self.stopped = self._why_stop()
-            with self.ema.applied(self.model):
+            with self.average.applied():
                 self._record.finish(self.best, self.model.state_dict(), self._trackers)
         except torch.OutOfMemoryError as error:
             raise TrainingError(
@@ -217,9 +230,10 @@ class Trainer:
                     penalty = self.penalty(self.model)
                     self.precision.backward((self._counted(loss, penalty, x, y) + penalty) * share)
                 norm = self.precision.step(self.optimizer, self.clip_norm)
+                self.bound()
                 self.step += 1
                 tally.norm(norm)
-                self.ema.update(self.model)
+                self.average.step()
                 task.advance(len(group))
                 task.describe(tally.text())
                 self._cut = self._ending.why()
@@ -238,6 +252,7 @@ class Trainer:
         self._steps = {"lr": self.rate.now, "step": self.step}
         self._steps |= {name: tally.mean(name) for name in ("penalty", "grad_norm") if tally.has(name)}
         tally.clear()
+        self.average.epoch(self.last_epoch + 1)
         return train_loss
 
     def evalbatches(self) -> tuple[dict[str, float], float]:
@@ -250,7 +265,7 @@ class Trainer:
             TrainingError: the weights are not finite, or there is no batch.
         """
         self.model.eval()
-        with self.ema.applied(self.model):
+        with self.average.applied():
             how = (self.loss_fn, self.settings.metrics, self.precision, self.progress, self._record.clock)
             self._scores = score_all(self.forward, self._held_out, *how)
             valid = self._scores["valid"]
@@ -309,12 +324,13 @@ class Trainer:
         return {
             "rate": self.rate,
             "precision": self.precision,
-            "ema": self.ema,
+            "ema": self.average,
             "ending": self._ending,
             "tally": self._tally,
             "train": self._train,
             "valid": self._held_out["valid"],
             **({"early_stopping": self.early_stopping} if self.early_stopping else {}),
+            **({"loss": self.loss_fn} if isinstance(self.loss_fn, nn.Module) and self.loss_fn.state_dict() else {}),
         }
 
     def _start(self) -> None:
@@ -339,8 +355,9 @@ class Trainer:
         self.last_epoch += 1
         valid = self._scores.get("valid") if self.settings.valid_steps is None else None
         self._record.add(row, valid.losses if valid else None)
-        with self.ema.applied(self.model):
+        with self.average.applied():
             self.best.see(row[self.monitor], self.last_epoch, self.model)
+            self._record.snapshot(self.last_epoch, self.model.state_dict())
             if self.early_stopping:
                 self.early_stopping(row[self.monitor], self.model)
         if not self._cut:  # else the checkpoint inside the epoch stands: from there it can be made whole

@@ -1,0 +1,81 @@
+"""Resolved settings -> the course that weights take: optimizer, learning rate, penalty, which epochs are kept."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sightline.errors import SettingsError
+from sightline.penalties import Penalty, penalty
+from sightline.settings import Settings
+from sightline.training import optim, schedule
+from sightline.training.schedule import Plateau, Schedule
+
+
+def optimizer_of(settings: Settings, network: nn.Module, lr: float | None = None) -> Optimizer:
+    """Build the optimizer that the settings describe, with their learning rate or another."""
+    return optim.build(
+        settings.optimizer,
+        network,
+        lr=lr or settings.lr or 1e-3,
+        weight_decay=settings.weight_decay or 0.0,
+        momentum=settings.momentum,
+        decoupled=settings.decoupled,
+    )
+
+
+def schedule_of(settings: Settings, batches: int) -> Schedule | Plateau:
+    """Build the schedule that the settings describe, for so many batches an epoch.
+
+    Where weights are averaged equally, the rate stays what it is when that begins, unless it goes in cycles.
+    """
+    assert settings.epochs is not None
+    assert settings.lr is not None
+    steps = math.ceil((settings.train_steps or batches) / settings.accumulate)
+    ends, averaged = snapshot_epochs(settings), averaged_epochs(settings)
+    return schedule.build(
+        settings.schedule,
+        lr=settings.lr,
+        steps=settings.epochs * steps,
+        warmup=settings.warmup,
+        ends=tuple(epoch * steps for epoch in ends),
+        hold=(averaged[0] - 1) * steps if averaged and not ends else None,
+    )
+
+
+def penalty_of(settings: Settings) -> Penalty | None:
+    """Build the penalty that the settings describe, if there is one."""
+    return penalty(settings.penalty, settings.penalty_on)
+
+
+def snapshot_epochs(settings: Settings) -> tuple[int, ...]:
+    """Give the epochs after which a cycle of the learning rate ends; none where there are no cycles."""
+    return schedule.cycle_ends(settings.epochs or 1, settings.cycles) if settings.cycles else ()
+
+
+def averaged_epochs(settings: Settings) -> tuple[int, ...]:
+    """Give the epochs after which weights are averaged equally; none where they are not."""
+    if not settings.swa:
+        return ()
+    return schedule.averaged_epochs(settings.epochs or 1, settings.swa, snapshot_epochs(settings))
+
+
+def check(settings: Settings, network: nn.Module, batches: int) -> None:
+    """Refuse settings that this network, or a training of so many batches an epoch, cannot follow.
+
+    Raises:
+        SettingsError: there are more cycles than epochs; a penalty is unknown or concerns no parameter; the share of a
+            batch that is trimmed is no whole image.
+    """
+    schedule_of(settings, batches)
+    added = penalty_of(settings)
+    if added:
+        added(network)
+    batch = settings.batch_size or 1
+    if settings.trim and int(settings.trim * batch) < 1:
+        raise SettingsError(
+            f"'trim' is {settings.trim:g}, which is not one image of a batch of {batch}.",
+            f"Use at least {1 / batch:.3g}, or larger batches." if batch > 1 else "Use larger batches.",
+        )
