@@ -242,10 +242,7 @@ def conclude(trainer: Trainer, folder: RunFolder, data: Prepared) -> str:
     )
     files.write_json(folder.evaluation, {"part": part, **evaluation.as_dict()})
     write_predictions(folder, names, data.labels[rows], data.images.classes, predictor.probabilities(logits))
-    right = evaluation.accuracy
-    return (
-        f"{right.value:.1%} of {len(rows)} {part} images recognised (95 % interval {right.low:.1%} to {right.high:.1%})"
-    )
+    return evaluation.sentence(part)
 
 
 def write_predictions(

@@ -106,6 +106,21 @@ def test_intervals_hold_their_value_and_json_gives_it_all_back(case: tuple[np.nd
     }
 
 
+def test_balanced_figures_lead_where_classes_are_skewed() -> None:
+    labels = np.repeat([0, 1, 2, 3], [100, 40, 20, 0])
+    logits = np.eye(4)[np.where(labels == 2, 0, labels)]
+    found = evaluate(logits, labels, ["ant", "bee", "cow", "doe"])
+    assert found.skewed
+    assert found.weakest.name == "cow"
+    assert list(found.headline())[:4] == ["balanced accuracy", "macro-F1", "lowest recall (cow)", "accuracy"]
+    assert found.sentence("test").startswith("balanced accuracy 66.7% (95 % interval")
+    assert found.sentence("test").endswith("lowest recall 0.0% (cow); 87.5% of all recognised")
+    even = evaluate(logits[:121], labels[:121], ["ant", "bee", "cow", "doe"])
+    assert not even.skewed
+    assert next(iter(even.headline())) == "accuracy"
+    assert even.sentence().startswith("100.0% of 121 images recognised (95 % interval")
+
+
 def test_the_same_seed_gives_the_same_report_and_order_of_images_does_not_matter() -> None:
     logits, labels = drawn(300, 7, 2.0, np.random.default_rng(0))
     shuffled = np.random.default_rng(1).permutation(300)

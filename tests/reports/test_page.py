@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from reports.runs import make, picture
@@ -75,6 +76,24 @@ def test_the_page_says_how_good_it_is_and_how_sure_that_is(digits: tuple[RunFold
         assert name in seen.text
     assert f"{found.loss.value:.3f}" in seen.text
     assert f"temperature of {found.temperature:.3f}" in seen.text
+
+
+def test_skewed_classes_are_told_by_balanced_figures_first(tmp_path: Path) -> None:
+    labels = np.repeat([0, 1, 2], [150, 20, 10])
+    logits = np.zeros((180, 3))
+    logits[:, 0] = 1  # everything is called by the commonest class, but for half of 'bee'
+    logits[150:160, 1] = 2
+    folder, thumbnails = make(tmp_path, "skewed", ["ant", "bee", "cow"], logits=logits, labels=labels)
+    seen = shown(folder, thumbnails)
+    assert "50.0 % balanced accuracy on 180 held-out images" in seen.text
+    assert "Of all images alike 88.9 % were right" in seen.text
+    assert "calling all of them ‘ant’ would already be right for 83.3 %" in seen.text
+    tiles = [
+        seen.text.index(name) for name in ("Macro-F1 ", "Lowest recall 0 %", "Accuracy 88.9 %", "Calibration error")
+    ]
+    assert tiles == sorted(tiles)
+    assert "share of ‘cow’ that was found" in seen.text
+    assert "All classes, the weakest first" in seen.text
 
 
 def test_the_page_tells_the_whole_story(digits: tuple[RunFolder, dict[str, bytes]]) -> None:

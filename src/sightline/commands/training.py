@@ -93,7 +93,8 @@ def _finish(run: Run, as_json: bool) -> None:
     if as_json:
         evaluation = json.loads(run.folder.evaluation.read_text(encoding="utf-8", errors="surrogateescape"))
         figures = {k: v for k, v in evaluation.items() if isinstance(v, dict) and {"value", "low", "high"} == v.keys()}
-        print_json({"run": str(run.path), "report": str(run.folder.report), **state, **figures})
+        recalls = {score["name"]: score["recall"] for score in evaluation["per_class"]}
+        print_json({"run": str(run.path), "report": str(run.folder.report), **state, **figures, "recalls": recalls})
         return
     print(state["headline"])
     print(f"run    {run.path}")

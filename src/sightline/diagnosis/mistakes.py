@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.balance import skewed
 from sightline.diagnosis import calibration, intervals
 from sightline.diagnosis.calibration import Calibration, fit_temperature
 from sightline.diagnosis.intervals import Figure
@@ -129,10 +130,44 @@ class Evaluation:
     worst: tuple[Mistake, ...]
     confused: tuple[ConfusedPair, ...]
 
+    @property
+    def skewed(self) -> bool:
+        """Whether the scored classes differ so much in size that accuracy is mostly that of the largest.
+
+        Balanced accuracy, macro-F1 and the recalls then lead. As ``balance.skewed`` has it: the largest class has at
+        least five times the images of the smallest that has any.
+        """
+        return skewed(np.array([score.support for score in self.per_class]))
+
+    @property
+    def weakest(self) -> ClassScore:
+        """The class with the lowest recall, of those that have images; of several, the first."""
+        return min((score for score in self.per_class if score.recall), key=lambda score: _value(score.recall))
+
     def headline(self) -> dict[str, Figure]:
-        """Give the figures that describe the whole, by the name to show them under."""
+        """Give the figures that describe the whole, by the name to show them under, the most telling first."""
         figures = {name: getattr(self, field) for field, name in HEADLINE.items()}
+        if self.skewed:
+            lead = {HEADLINE[field]: getattr(self, field) for field in ("balanced_accuracy", "macro_f1")}
+            figures = {**lead, f"lowest recall ({self.weakest.name})": self.weakest.recall, **figures}
         return {name: figure for name, figure in figures.items() if figure is not None}
+
+    def sentence(self, part: str = "") -> str:
+        """Say the result in one sentence.
+
+        Args:
+            part: which images were scored: ``"test"``.
+        """
+        lead = self.balanced_accuracy if self.skewed else self.accuracy
+        what = f"{self.count} {part} images".replace("  ", " ")
+        spread = f"(95 % interval {lead.low:.1%} to {lead.high:.1%})"
+        if not self.skewed:
+            return f"{lead.value:.1%} of {what} recognised {spread}"
+        weakest = self.weakest
+        return (
+            f"balanced accuracy {lead.value:.1%} {spread}, macro-F1 {self.macro_f1.value:.1%} on {what}; lowest recall "
+            f"{_value(weakest.recall):.1%} ({weakest.name}); {self.accuracy.value:.1%} of all recognised"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain JSON values: the layout of ``evaluation.json`` and of ``evaluate --json``."""
@@ -315,6 +350,10 @@ def _confused(confusion: NDArray[np.int64], classes: Sequence[str], limit: int) 
     return tuple(
         ConfusedPair(str(classes[i]), str(classes[j]), int(wrong[i, j]), float(shares[i, j])) for i, j in pairs
     )
+
+
+def _value(figure: Figure | None) -> float:
+    return 0.0 if figure is None else figure.value
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sightline import files
-from sightline.reports import facts, frame, plots, sections
+from sightline.reports import facts, frame, plots, result, sections
 from sightline.reports.frame import data_uri
 from sightline.run import RunFolder
 
@@ -63,8 +63,8 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         "page.html.j2",
         run=run,
         name=run.path.resolve().name,
-        headline=sections.headline(run),
-        tiles=sections.tiles(found) if found else [],
+        headline=result.headline(run),
+        tiles=result.tiles(found) if found else [],
         training=sections.training(run),
         inputs=data_uri(run.inputs, "inputs.png") if run.inputs else "",
         curves=sections.curves(run),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import statistics
 from collections.abc import Mapping
@@ -13,8 +12,7 @@ from markupsafe import Markup
 from sightline.diagnosis.mistakes import ClassScore, Evaluation
 from sightline.reports import plots
 from sightline.reports.facts import Facts
-from sightline.reports.svg import Svg
-from sightline.reports.words import count, counted, decimal, duration, interval, percent, size, value
+from sightline.reports.words import count, counted, decimal, drawing, duration, interval, percent, size, value
 
 ALL_CLASSES = 30
 """Up to how many classes the table shows all at once; above, the weakest come first and the rest is folded away."""
@@ -35,85 +33,6 @@ RESIZES = {
     "crop": "others are shrunk and their longer side is cut",
     "squash": "others are stretched to it",
 }
-
-
-def drawing(picture: Svg) -> Markup:
-    """Give a drawing as markup that the template does not escape; its texts are escaped already."""
-    return Markup(picture.inline)
-
-
-def headline(facts: Facts) -> dict[str, Any]:
-    """Say the result in a sentence, and what it means; or how far the training came."""
-    if facts.evaluation is None:
-        return _unfinished(facts)
-    found = facts.evaluation
-    held_out = facts.part == "test"
-    title = f"{percent(found.accuracy.value)} of {count(found.count)} {'held-out' if held_out else facts.part} "
-    supports = [score.support for score in found.per_class]
-    share = max(supports) / found.count
-    if min(supports) == max(supports):
-        guess, name = "Calling all of them by one class", "one class for all:"
-    else:
-        commonest = found.classes[supports.index(max(supports))]
-        guess, name = f"Calling all of them ‘{commonest}’, the commonest class,", f"all ‘{commonest}’:"
-    lede = (
-        f"Shown many more {facts.things} of this kind, it would be right for {interval(found.accuracy)} of them (95 % "
-        f"interval). {guess} would be right for {percent(share)}."
-    )
-    note = (
-        f"These {facts.things} took no part in the training, nor in choosing its best epoch."
-        if held_out
-        else f"No {facts.things} were held out for a test. These also chose the best epoch, so the figure flatters a "
-        "little: to be sure, evaluate on others."
-        if facts.part == "validation"
-        else ""
-    )
-    ruler = drawing(plots.scale(found.accuracy, share, name))
-    noun = counted(found.count, facts.things).split()[-1]
-    return {"title": f"{title}{noun} right", "lede": lede, "note": note, "ruler": ruler}
-
-
-def _unfinished(facts: Facts) -> dict[str, Any]:
-    done, wanted = len(facts.history), facts.settings.get("epochs")
-    reached = f"{done} of {counted(wanted, 'epochs')}" if wanted else counted(done, "epochs")
-    status = facts.state.get("status")
-    said = {
-        "running": f"Training is under way, or was cut off: {reached} done",
-        "stopped": f"Training was stopped after {reached}",
-        "failed": f"Training failed after {reached}",
-    }
-    best = min(
-        (row for row in facts.history if _finite(row.get("valid_loss"))),
-        key=lambda row: row["valid_loss"],
-        default=None,
-    )
-    note = "Nothing has been scored yet."
-    if best is not None:
-        note += f" Best so far: a validation loss of {decimal(best['valid_loss'])} nats at epoch {best.get('epoch')}."
-    return {"title": said.get(str(status), f"Not scored: {reached}"), "lede": "", "note": note, "ruler": None}
-
-
-def tiles(found: Evaluation) -> list[dict[str, str]]:
-    """List the headline figures beside accuracy: name, value, interval, meaning."""
-    k = len(found.classes)
-    told: dict[str, tuple[Any, bool, str]] = {
-        "Balanced accuracy": (found.balanced_accuracy, True, "mean recall of the classes: rare ones count as much"),
-        "Macro-F1": (found.macro_f1, True, "mean F1 score of the classes; 100 % is best"),
-        "Top-5 error": (found.top5_error, True, "true class not among the five most probable"),
-        "Calibration error": (found.ece, True, "how far confidence is from the share right (ECE, 15 bins)"),
-        "Loss": (found.loss, False, f"nats per image; guessing evenly costs {decimal(math.log(k))}, 0 is best"),
-        "Brier score": (found.brier, False, "squared error of the probabilities; 0 is best, 2 worst"),
-    }
-    return [
-        {
-            "name": name,
-            "value": percent(figure.value) if share else decimal(figure.value),
-            "interval": interval(figure, share=share),
-            "meaning": meaning,
-        }
-        for name, (figure, share, meaning) in told.items()
-        if figure is not None
-    ]
 
 
 def training(facts: Facts) -> dict[str, str]:
@@ -183,7 +102,8 @@ def classes(facts: Facts, found: Evaluation) -> dict[str, Any]:
     ranked = sorted(rows, key=lambda row: _weakness(row["score"]))
     few = len(rows) <= ALL_CLASSES
     return {
-        "rows": rows if few else ranked[:WEAKEST],
+        "rows": ranked[:WEAKEST] if not few else ranked if found.skewed else rows,
+        "caption": "All classes, the weakest first" if found.skewed else "All classes",
         "rest": [] if few else rows[:MOST_CLASSES] if len(rows) <= MOST_CLASSES else ranked[WEAKEST:MOST_CLASSES],
         "numbered": len(rows) > plots.NAMED,
         "total": len(rows),
@@ -358,7 +278,3 @@ def environment(facts: Facts) -> dict[str, str]:
     if facts.data.get("fingerprint"):
         told["data fingerprint"] = str(facts.data["fingerprint"])
     return told
-
-
-def _finite(number: Any) -> bool:
-    return isinstance(number, (int, float)) and math.isfinite(number)

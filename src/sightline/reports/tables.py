@@ -54,10 +54,13 @@ def scores(evaluation: Evaluation) -> RenderableType:
     for name, figure in evaluation.headline().items():
         head.add_row(name, *_cells(name, figure))
     classes = Table(box=None, pad_edge=False)
-    for title in ("class", "images", "precision", "recall", "F1"):
+    for title in ("class", "images", "recall", "precision", "F1"):
         classes.add_column(title, justify="left" if title == "class" else "right")
-    for row in evaluation.per_class:
-        cells = (_percent(None if figure is None else figure.value) for figure in (row.precision, row.recall, row.f1))
+    rows = evaluation.per_class
+    if evaluation.skewed:  # what accuracy hides comes first
+        rows = tuple(sorted(rows, key=lambda row: 2.0 if row.recall is None else row.recall.value))
+    for row in rows:
+        cells = (_percent(None if figure is None else figure.value) for figure in (row.recall, row.precision, row.f1))
         classes.add_row(row.name, str(row.support), *cells)
     return Group(head, "", classes)
 

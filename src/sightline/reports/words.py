@@ -1,4 +1,4 @@
-"""Numbers -> the words and units a reader sees: percent, intervals, durations, counts."""
+"""Numbers -> the words and units a reader sees: percent, intervals, durations, counts; drawings -> markup."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from sightline.diagnosis.intervals import Figure
-from sightline.reports.svg import short
+from sightline.reports.svg import Svg, short
 
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -89,3 +89,8 @@ def sentence(text: str) -> Markup:
 def size(lengths: list[int]) -> str:
     """Write a spatial size: ``32 × 32``."""
     return f"{SPACE}×{SPACE}".join(map(str, lengths))
+
+
+def drawing(picture: Svg) -> Markup:
+    """Give a drawing as markup that the template does not escape; its texts are escaped already."""
+    return Markup(picture.inline)
