@@ -22,6 +22,7 @@ FAMILIES = ("mlp", "lenet5", "alexnet", "vgg11", "googlenet", "resnet18", "resne
 FAMILIES += ("se_resnet18", "se_resnet50", "senet154", "cnn", "bigru", "transformer")
 # so that a step on one core takes milliseconds
 LITTLE: dict[str, Any] = {"width": 0.25, "depth": 0.3, "hidden": 64}
+LITTLE_HEADS: dict[str, Any] = {"width": 0.25, "depth": 0.8, "auxiliary": True}
 
 
 def build(name: str, shape: Shape, classes: int = 5, **options: Any) -> Network:
@@ -280,6 +281,14 @@ def test_lazy_norms_know_their_size_before_the_first_batch() -> None:
     )
     assert model.state_dict().keys() == build("resnet20", (1, 8, 8)).state_dict().keys()
     assert int(model.state_dict()["bn1.num_batches_tracked"]) == 0
+
+
+def test_lazy_norms_of_auxiliary_heads_know_their_size_too() -> None:
+    model = build("googlenet", (1, 16, 16), norm="lazy", **LITTLE_HEADS)
+    assert sum(p.numel() for p in model.parameters()) == arithmetic.parameters(arithmetic.table(model.plan))
+    assert model.auxiliary_logits() == (), "waking them is no training batch"
+    assert int(model.state_dict()["aux1.conv.bn.num_batches_tracked"]) == 0
+    step(model, (1, 16, 16))
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)

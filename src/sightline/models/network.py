@@ -75,8 +75,11 @@ def _wake(network: Network) -> None:
     """Send one example of zeros through lazy layers, so that their parameters exist before an optimizer asks."""
     device = next((p.device for p in network.parameters() if not isinstance(p, nn.UninitializedParameter)), None)
     network.eval()
+    for head in network.auxiliary_heads():
+        head.training = True  # of the head alone, not of its layers: it is looked through, and nothing is counted
     with torch.no_grad():
         network(torch.zeros(1, *network.plan.shape, device=device))
+    network.auxiliary_logits()
     network.train()
 
 
