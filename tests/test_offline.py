@@ -33,6 +33,7 @@ from sightline.cli import app
 for line in (
     "check digits", "train digits --model mlp --epochs 1 --name first", "evaluate runs/first",
     "predict runs/first new.png", "report runs/first", "models", "doctor", "cache",
+    "push runs/first jane/first --only-to look",
 ):
     app(line.split(), standalone_mode=False)
 """,

@@ -34,7 +34,7 @@ LAYERS = (
     ("assembly",),
     ("recipe", "estimator", "doctor"),
     ("comparison", "members", "filing", "ensemble"),
-    ("opened", "recipes"),
+    ("opened", "recipes", "hub"),
     ("flags",),
     ("commands",),
     ("cli",),

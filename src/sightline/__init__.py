@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.ensemble import Ensemble as Ensemble
     from sightline.errors import SightlineError as SightlineError
     from sightline.estimator import ImageClassifier as ImageClassifier
+    from sightline.hub.remote import pull as pull
+    from sightline.hub.remote import push as push
     from sightline.models.cnn import CNNblocks as CNNblocks
     from sightline.models.cnn import CNNConfig as CNNConfig
     from sightline.models.cnn import ConvBlock as ConvBlock
@@ -59,6 +61,8 @@ PUBLIC: dict[str, str] = {
     "Run": "sightline.trained",
     "Ensemble": "sightline.ensemble",
     "train_ensemble": "sightline.recipes.training",
+    "push": "sightline.hub.remote",
+    "pull": "sightline.hub.remote",
     "ImageClassifier": "sightline.estimator",
     "SightlineError": "sightline.errors",
 }

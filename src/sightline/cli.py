@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import sightline
-from sightline.commands import comparing, data, reference, runs, training, voting
+from sightline.commands import comparing, data, hub, reference, runs, training, voting
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
 
@@ -23,6 +23,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     comparing.compare,
     voting.vote,
     training.lr,
+    hub.push,
+    hub.pull,
     reference.models,
     data.cache,
     reference.doctor,

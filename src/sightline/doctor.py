@@ -20,6 +20,7 @@ from sightline.training.precision import Precision
 EXTRAS = {
     "tensorboard": "tensorboard",
     "mlflow": "mlflow",
+    "hub": "huggingface_hub",
     "ray": "ray",
     "gin": "gin",
     "parquet": "pyarrow",

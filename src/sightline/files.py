@@ -1,10 +1,11 @@
-"""Write a file whole or not at all: a reader, or a crash, sees the old content or the new, never half of it."""
+"""Write a file or folder whole or not at all: a reader, or a crash, sees the old content or the new, never half."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,29 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``path`` to fill; when the block ends well, it becomes ``path``, else it is removed.
+
+    Raises:
+        RunError: ``path`` exists already, the disk is full, or the folder above cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise RunError(f"'{path}' exists already.", "Choose a folder that does not exist yet.")
+    make_folder(path.parent)
+    temporary: Path | None = None
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        temporary.rename(path)
+    except OSError as error:
+        raise _told(error, path) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -192,8 +192,8 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
     source = told["source"] if source is None else source
     if source is None:
         raise RunError(
-            f"run '{folder.path}' was trained on arrays in memory, which no folder remembers.",
-            "Give the same data again: source=(x, y).",
+            f"run '{folder.path}' does not know where its data are: they were arrays in memory, or it was pulled.",
+            "Give them again: as SOURCE on the command line, as source=(x, y) in Python.",
         )
     settings = read_settings(folder)
     preprocessing = read_preprocessing(folder)
