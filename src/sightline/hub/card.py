@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from sightline.diagnosis.mistakes import Evaluation
-from sightline.reports import sections
+from sightline.reports import result, sections
 from sightline.reports.facts import Facts
 from sightline.reports.words import count, counted, interval, percent
 
@@ -44,7 +44,7 @@ def write(found: Facts, repo: str, *, parameters: int, report: bool, licence: st
     """
     scores = found.evaluation
     assert scores is not None
-    said = sections.headline(found)
+    said = result.headline(found)
     name = repo.rpartition("/")[2]
     parts = [
         front(found, scores, name, licence),
@@ -111,7 +111,7 @@ def figures(scores: Evaluation) -> str:
         "| figure | value | 95 % interval |",
         "|---|---:|---:|",
         f"| accuracy | {percent(scores.accuracy.value)} | {interval(scores.accuracy)} |",
-        *(f"| {row['name'].lower()} | {row['value']} | {row['interval']} |" for row in sections.tiles(scores)),
+        *(f"| {row['name'].lower()} | {row['value']} | {row['interval']} |" for row in result.tiles(scores)),
     ]
     return "\n".join(rows)
 
