@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note"]
+Confidence = Literal["sure", "likely", "unsure"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Finding:
         message: one sentence that holds the deciding numbers.
         advice: what to do, naming the setting or file.
         evidence: plain JSON values (counts, thresholds, file names).
+        confidence: how sure the rule is; what can be counted is always sure.
     """
 
     code: str
@@ -26,6 +28,7 @@ class Finding:
     message: str
     advice: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    confidence: Confidence = "sure"
 
     def as_dict(self) -> dict[str, Any]:
         """Give the finding as plain JSON values."""
@@ -35,4 +38,5 @@ class Finding:
             "message": self.message,
             "advice": self.advice,
             "evidence": dict(self.evidence),
+            **({} if self.confidence == "sure" else {"confidence": self.confidence}),
         }

@@ -72,6 +72,16 @@ class RunFolder:
         return self.path / "valid_losses.npy"
 
     @property
+    def instruments(self) -> Path:
+        """JSON lines: gradients, updates, dead units by layer, in the epochs where they were measured; no clock."""
+        return self.path / "instruments.jsonl"
+
+    @property
+    def probes(self) -> Path:
+        """JSON: what was tried before the first epoch and after the last, see ``diagnosis.probes``."""
+        return self.path / "probes.json"
+
+    @property
     def best(self) -> Path:
         """Safetensors: the weights of the best epoch."""
         return self.path / "best.safetensors"

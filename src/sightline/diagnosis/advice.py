@@ -1,0 +1,310 @@
+"""Findings and settings -> what to change, ranked: one setting each, its value, what to expect, what it costs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sightline.diagnosis.evidence import Evidence
+from sightline.diagnosis.measures import Measures
+from sightline.finding import Finding
+
+Effect = Literal["falls", "rises", "stays", "falls or stays", "rises or stays"]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One change to make, and nothing else with it.
+
+    Attributes:
+        finding: code of the finding it answers.
+        setting: the field of ``Settings`` to change; ``options.width`` is the network's own option ``width``; empty
+            where there is something else to do first.
+        value: what to set it to; None where there is no setting.
+        now: what it was, None if unknown.
+        sentence: the change in words.
+        training: what the training loss should do.
+        validation: what the validation loss should do.
+        times: time of the changed training / time of this one.
+        seconds: of the changed training, None if unknown.
+        command: to copy, empty if the run cannot be repeated from the command line.
+        instead: other advice that does as much; it may be taken in its place, not with it.
+    """
+
+    finding: str
+    setting: str
+    value: Any
+    now: Any
+    sentence: str
+    training: Effect
+    validation: Effect
+    times: float
+    seconds: float | None
+    command: str
+    instead: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        return {**vars(self), "instead": list(self.instead)}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """An entry of the table.
+
+    Attributes:
+        setting: as in ``Advice``.
+        value: measures -> the value to set, or None where that is set already, or makes no sense.
+        words: the change in words; ``{value}`` and ``{now}`` are filled in.
+        training: expected effect.
+        validation: expected effect.
+        times: cost in time, as a factor, or how to compute it.
+        rank: remedies of one finding with the same rank equal each other.
+    """
+
+    setting: str
+    value: Callable[[Measures], Any]
+    words: str
+    training: Effect
+    validation: Effect
+    times: float = 1.0
+    rank: int = 0
+
+
+AUGMENTS = {"none": "light", "light": "strong", "auto": "strong", "strong": "strong,mixup=0.2"}
+"""Augmentation -> the next stronger one."""
+
+DEFAULTS: Mapping[str, Any] = {"dropout": 0.0, "label_smoothing": 0.0, "augment": "auto", "clip_norm": None, "ema": 0.0}
+"""What a setting is if nobody set it."""
+
+
+def _setting(m: Measures, name: str) -> Any:
+    if name.startswith("options."):
+        return (m.of.settings.get("options") or {}).get(name.partition(".")[2])
+    return m.of.settings.get(name, DEFAULTS.get(name) if m.of.settings else None)
+
+
+def _times(name: str, factor: float, least: float = 0.0, most: float = float("inf")) -> Callable[[Measures], Any]:
+    """Multiply a setting, rounded to two digits, within limits."""
+
+    def value(m: Measures) -> Any:
+        now = _setting(m, name)
+        if now is None:
+            now = 1.0 if name == "options.width" else None
+        if not now:
+            return None
+        new = min(most, max(least, float(f"{now * factor:.2g}")))
+        return None if new == now else round(new) if isinstance(now, int) else new
+
+    return value
+
+
+def _to(name: str, value: Any, *, unless: Callable[[Any], bool] = bool) -> Callable[[Measures], Any]:
+    """Set a setting to a value, unless what it is says that it is so already."""
+    return lambda m: None if unless(_setting(m, name)) else value
+
+
+def _longer(m: Measures) -> int:
+    return 2 * m.epochs
+
+
+def _shorter(m: Measures) -> int | None:
+    return None if m.of.best_kept or m.rise is None else max(1, int(m.of.epochs[m.best]))
+
+
+def _augment_more(m: Measures) -> str | None:
+    return AUGMENTS.get(str(_setting(m, "augment")))
+
+
+def _augment_less(m: Measures) -> str | None:
+    now = str(_setting(m, "augment"))
+    return {"strong": "light", "light": "none", "auto": "none", "none": None}.get(now.split(",")[0], "none")
+
+
+def _dropout_more(m: Measures) -> float | None:
+    now = float(_setting(m, "dropout") or 0.0)
+    return 0.3 if now < 0.3 else 0.5 if now < 0.5 else None
+
+
+def _dropout_less(m: Measures) -> float | None:
+    now = float(_setting(m, "dropout") or 0.0)
+    return None if now < 0.2 else 0.2 if now > 0.5 else 0.0
+
+
+def _decay_less(m: Measures) -> float | None:
+    now = float(_setting(m, "weight_decay") or 0.0)
+    return float(f"{now / 10:.2g}") if now >= 0.2 else None
+
+
+def _rate(usual: float, least: float, most: float, otherwise: float) -> Callable[[Measures], float | None]:
+    """Scale the learning rate so that the longest step changes the weights by ``usual``, by a factor within limits."""
+
+    def value(m: Measures) -> float | None:
+        now = _setting(m, "lr")
+        if not now:
+            return None
+        factor = usual / m.update if m.update else otherwise
+        return float(f"{now * min(most, max(least, factor)):.1g}")
+
+    return value
+
+
+USUAL = 3e-3
+"""Largest step / weight of a run that learns well: what rates are scaled to."""
+
+LONGER = Remedy("epochs", _longer, "train for {value} epochs instead of {now}", "falls", "falls", 2.0)
+AUGMENT = Remedy("augment", _augment_more, "augment more: {value} instead of {now}", "rises", "falls", 1.05)
+DROPOUT = Remedy("dropout", _dropout_more, "drop out {value:.0%} of the last features", "rises", "falls")
+DECAY = Remedy(
+    "weight_decay", _times("weight_decay", 5, most=0.5), "decay weights by {value} instead of {now}", "rises", "falls"
+)
+NARROW = Remedy(
+    "options.width", _times("options.width", 0.5, least=0.25), "halve the width of the network", "rises", "falls", 0.4
+)
+WIDER = Remedy(
+    "options.width", _times("options.width", 2, most=8), "double the width of the network", "falls", "falls", 3.0
+)
+SMOOTH = Remedy(
+    "label_smoothing", _to("label_smoothing", 0.1), "smooth the labels by {value}", "rises", "falls or stays"
+)
+SLOWER = Remedy(
+    "lr", _rate(USUAL, 0.01, 0.34, 0.1), "lower the learning rate from {now:g} to {value:g}", "falls", "falls"
+)
+FASTER = Remedy("lr", _rate(USUAL, 3, 100, 10), "raise the learning rate from {now:g} to {value:g}", "falls", "falls")
+CLIP = Remedy("clip_norm", _to("clip_norm", 1.0), "clip the norm of the gradients at {value:g}", "falls", "falls", 1.02)
+NORM = Remedy(
+    "options.norm",
+    _to("options.norm", "batch", unless=lambda now: now not in (None, "none")),
+    "normalise each batch after every layer",
+    "falls",
+    "falls",
+    1.2,
+)
+LEAKY = Remedy(
+    "options.activation",
+    _to("options.activation", "leaky_relu", unless=lambda now: now not in (None, "relu")),
+    "use leaky rectifiers, which never die",
+    "falls",
+    "falls",
+)
+RELU = Remedy(
+    "options.activation",
+    _to("options.activation", "relu", unless=lambda now: now in (None, "relu")),
+    "use rectifiers, which have no flat upper end",
+    "falls",
+    "falls",
+)
+STOP = Remedy("epochs", _shorter, "stop after {value} epochs, where validation was best", "rises", "falls", 0.5)
+AVERAGE = Remedy("ema", _to("ema", 0.99), "average the weights over the last hundred steps", "stays", "falls or stays")
+
+
+def _ranked(*groups: Sequence[Remedy]) -> tuple[Remedy, ...]:
+    """Number groups of equals by their order."""
+    return tuple(Remedy(**{**vars(remedy), "rank": rank}) for rank, group in enumerate(groups) for remedy in group)
+
+
+LESS_DROPOUT = Remedy(
+    "dropout", _dropout_less, "drop out {value:.0%} of the features instead of {now:.0%}", "falls", "falls"
+)
+LESS_DECAY = Remedy("weight_decay", _decay_less, "decay weights by {value:g} instead of {now:g}", "falls", "falls")
+LESS_SMOOTH = Remedy(
+    "label_smoothing",
+    lambda m: 0.1 if float(_setting(m, "label_smoothing") or 0) > 0.2 else None,
+    "smooth the labels by {value} instead of {now}",
+    "falls",
+    "falls",
+)
+LESS_AUGMENT = Remedy("augment", _augment_less, "augment less: {value} instead of {now}", "falls", "falls", 0.95)
+
+REMEDIES: dict[str, tuple[Remedy, ...]] = {
+    "training/not-finite": _ranked([SLOWER], [CLIP]),
+    "training/diverged": _ranked([SLOWER], [CLIP]),
+    "training/rate-too-high": _ranked([SLOWER], [CLIP]),
+    "setup/rate": _ranked([SLOWER], [CLIP]),
+    "training/exploding-gradients": _ranked([CLIP], [SLOWER, NORM]),
+    "training/dead-units": _ranked([SLOWER], [LEAKY, NORM]),
+    "training/vanishing-gradients": _ranked([NORM], [RELU]),
+    "training/saturated-units": _ranked([NORM], [RELU]),
+    "training/rate-too-low": _ranked([FASTER], [LONGER]),
+    "training/learnt-nothing": _ranked([SLOWER], [NORM]),
+    "setup/first-loss": _ranked([NORM], [SLOWER]),
+    "fit/over-regularised": _ranked([LESS_DROPOUT], [LESS_DECAY, LESS_SMOOTH], [LESS_AUGMENT]),
+    "setup/augmentation": _ranked([LESS_AUGMENT]),
+    "fit/undertrained": _ranked([LONGER], [FASTER]),
+    "fit/capacity": _ranked([WIDER], [LONGER]),
+    "fit/worse-than-reference": _ranked([LONGER], [WIDER]),
+    "fit/overfitted": _ranked([STOP], [AUGMENT, DROPOUT], [DECAY, NARROW]),
+    "fit/overconfident": _ranked([SMOOTH], [AUGMENT, DROPOUT], [STOP]),
+    "training/unsteady": _ranked([AVERAGE], [SLOWER]),
+    "fit/gap": _ranked([AUGMENT, DROPOUT]),
+}
+"""What helps against what, the most likely first. Within a rank, remedies equal each other."""
+
+
+def advise(findings: Sequence[Finding], m: Measures) -> tuple[Advice, ...]:
+    """List changes, the most promising first; nothing is advised that is set already, and nothing twice.
+
+    Args:
+        findings: the gravest first.
+        m: what they were found in.
+    """
+    given: list[Advice] = []
+    taken: set[str] = set()
+    for finding in findings:
+        ranks: dict[int, list[tuple[Remedy, Any]]] = {}
+        for remedy in REMEDIES.get(finding.code, ()):
+            value = remedy.value(m)
+            if value is not None and remedy.setting not in taken:
+                ranks.setdefault(remedy.rank, []).append((remedy, value))
+        for equals in ranks.values():
+            first, *others = equals
+            if first[0].setting in taken:
+                continue
+            instead = tuple(_sentence(remedy, value, m) for remedy, value in others if remedy.setting not in taken)
+            given.append(_advice(finding.code, *first, m, instead))
+            taken |= {remedy.setting for remedy, _ in equals}
+    return tuple(given)
+
+
+def _advice(code: str, remedy: Remedy, value: Any, m: Measures, instead: tuple[str, ...]) -> Advice:
+    spent = (m.of.state.get("seconds") or {}).get("training")
+    return Advice(
+        finding=code,
+        setting=remedy.setting,
+        value=value,
+        now=_now(remedy.setting, m),
+        sentence=_sentence(remedy, value, m),
+        training=remedy.training,
+        validation=remedy.validation,
+        times=remedy.times,
+        seconds=None if spent is None else float(spent) * remedy.times,
+        command=command(m.of, remedy.setting, value),
+        instead=instead,
+    )
+
+
+def _now(setting: str, m: Measures) -> Any:
+    return m.epochs if setting == "epochs" else _setting(m, setting)
+
+
+def _sentence(remedy: Remedy, value: Any, m: Measures) -> str:
+    return remedy.words.format(value=value, now=_now(remedy.setting, m))
+
+
+def command(evidence: Evidence, setting: str, value: Any) -> str:
+    """Write the command that repeats a run with one setting changed; empty where it is not known how.
+
+    The new run gets a name of its own if the old one had one, for a run folder is never used twice.
+    """
+    if evidence.origin != "sightline" or not evidence.source or not evidence.settings:
+        return ""
+    flag = f"--option {setting.partition('.')[2]}" if "." in setting else f"--{setting.replace('_', '-')}"
+    words = f"{flag}={value:g}" if isinstance(value, float) else f"{flag}={value}"
+    if "." not in setting:
+        words = words.replace("=", " ", 1)
+    name = evidence.settings.get("name")
+    renamed = f" --name {name}-{setting.rpartition('.')[2].replace('_', '-')}" if name else ""
+    run = shlex.quote(f"{evidence.where}/settings.toml")
+    return f"sightline train {shlex.quote(evidence.source)} --config {run} {words}{renamed}"

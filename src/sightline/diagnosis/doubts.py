@@ -1,0 +1,100 @@
+"""Rules about the data behind the numbers: label noise, leaks, a validation part too small or of another kind."""
+
+from __future__ import annotations
+
+from sightline.diagnosis import intervals
+from sightline.diagnosis.limits import LIMITS, Limits
+from sightline.diagnosis.measures import Measures
+from sightline.diagnosis.terms import found
+from sightline.finding import Finding
+
+LEAKS = ("data/duplicate-across-splits",)
+"""Findings about the data that mean: validation or test images were trained on."""
+
+
+def label_noise(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Find validation labels that a network which never saw them confidently contradicts."""
+    noise = m.after("label_noise")
+    if not noise or noise["low"] is None or noise["low"] <= limits.noise:
+        return None
+    return found(
+        "data/label-noise",
+        "warning",
+        f"about {noise['value']:.0%} of the validation labels are in doubt (95 % interval {noise['low']:.0%} to "
+        f"{noise['high']:.0%}): the network, which has not seen them, is as sure of another class as it is of right ones.",
+        "likely",
+        share={name: noise[name] for name in ("value", "low", "high")},
+        threshold=limits.noise,
+    )
+
+
+def leak(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Repeat the finding that images of the validation or test part were trained on, for it changes the verdict."""
+    told = [finding for finding in m.of.found if finding.get("code") in LEAKS]
+    if not told:
+        return None
+    return found("data/leak", "warning", str(told[0]["message"]), **dict(told[0].get("evidence", {})))
+
+
+def validation_small(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Say how little a small validation part can tell apart."""
+    n = m.of.number
+    if n is None or n >= limits.few:
+        return None
+    accuracy = intervals.share(m.accuracy.value if m.accuracy else 0.5, n)
+    assert accuracy.low is not None
+    assert accuracy.high is not None
+    return found(
+        "data/validation-small",
+        "note" if n >= 30 else "warning",
+        f"with {n} validation images an accuracy of {accuracy.value:.0%} may be anything from {accuracy.low:.0%} to "
+        f"{accuracy.high:.0%}.",
+        images=n,
+        accuracy=accuracy.as_dict(),
+        threshold=limits.few,
+    )
+
+
+def validation_differs(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Find a validation part that can be told from the training part by its pixels, or has other shares of classes."""
+    domain, shares = m.after("domain") or {}, m.after("class_shares") or {}
+    grounds = []
+    if domain.get("low") is not None and domain["low"] > limits.shift:
+        grounds.append(
+            f"a simple classifier tells validation from training images (area under the curve {domain['value']:.2f}, 95 "
+            f"% interval {domain['low']:.2f} to {domain['high']:.2f}; 0.5 would be chance)"
+        )
+    if shares.get("differs"):
+        grounds.append(
+            f"classes have other shares: '{shares['worst']}' is {shares['train']:.0%} of training and "
+            f"{shares['valid']:.0%} of validation images"
+        )
+    if not grounds:
+        return None
+    return found(
+        "data/validation-differs",
+        "warning",
+        f"{' and '.join(grounds)}.",
+        domain=dict(domain) or None,
+        shares=dict(shares) or None,
+        threshold=limits.shift,
+    )
+
+
+def miscalibrated(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Note confidence that cannot be believed, beyond what chance would show."""
+    told = m.after("calibration")
+    if not told or told["low"] is None or told["low"] <= 0.05:
+        return None
+    return found(
+        "fit/miscalibrated",
+        "note",
+        f"confidence and share right differ by {100 * told['value']:.0f} points on validation images (95 % interval "
+        f"{100 * told['low']:.0f} to {100 * told['high']:.0f}); a temperature of {told['temperature']:.2f} mends it.",
+        error={name: told[name] for name in ("value", "low", "high")},
+        temperature=told["temperature"],
+    )
+
+
+RULES = (leak, label_noise, validation_differs, validation_small, miscalibrated)
+"""The rules of this file, gravest first."""

@@ -1,0 +1,63 @@
+"""The thresholds of the rules, each once, with what it was fitted on or where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a quantity becomes a finding. All are shares of the run's own numbers, none is a task's.
+
+    Attributes:
+        rise: lower end of the rise of the validation loss. 4 % separates best the published curves of OverfitGuard
+            (Li et al. 2024, arXiv 2401.10359).
+        tempered: the same after temperature scaling: less may be called worse decisions.
+        level: training loss as a share of guessing from which on the training images count as not fitted.
+        gap: share of the validation loss that is gap below which what is lost is lost on training images, too.
+        gain: fall of the validation loss that training as long again would bring, from which on it was too short.
+        plateau: share of the epochs without any improvement that is worth a note.
+        modes: training loss as trained / in evaluation mode that counts as over-regularised.
+        nothing: best training loss as a share of guessing from which on nothing was learnt.
+        diverged: final training loss / first.
+        spike: training loss of any epoch as a share of guessing that shows too long steps.
+        unrest: jumps of the training loss between late epochs, as a share of its level.
+        update_high: step / weight in norm; a thousandth is usual (Karpathy, cs231n), TheDeepChecker allows a tenth.
+        update_low: likewise; TheDeepChecker allows a ten-thousandth for every step, this is the largest of the run.
+        dead: share of a layer's units that are off for every image (SageMaker Debugger: half of a layer).
+        saturated: share of a layer's units on the flat ends (TheDeepChecker: half of a layer).
+        vanishing: gradient norm of the first layer / last (AUTOTRAINER).
+        exploding: growth of the gradient norm over the run.
+        mismatch: loss on the same images in training mode / in evaluation mode or its inverse.
+        first_loss: first loss / loss of guessing.
+        noise: lower end of the share of labels in doubt.
+        shift: lower end of the domain classifier's area under the curve.
+        few: validation images below which an interval on a share is wider than the differences people look for.
+    """
+
+    rise: float = 0.04
+    tempered: float = 0.02
+    level: float = 0.20
+    gap: float = 0.35
+    gain: float = 0.15
+    plateau: float = 0.5
+    modes: float = 1.6
+    nothing: float = 0.97
+    diverged: float = 1.1
+    spike: float = 1.5
+    unrest: float = 0.15
+    update_high: float = 0.1
+    update_low: float = 1e-4
+    dead: float = 0.5
+    saturated: float = 0.5
+    vanishing: float = 1e-3
+    exploding: float = 100.0
+    mismatch: float = 1.5
+    first_loss: float = 1.5
+    noise: float = 0.05
+    shift: float = 0.55
+    few: int = 100
+
+
+LIMITS = Limits()
+"""The limits in use."""

@@ -1,0 +1,204 @@
+"""Evidence -> the quantities that the rules compare: rise, gap, level, slope, unrest, each with its interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.diagnosis import intervals, trend
+from sightline.diagnosis.evidence import Evidence
+from sightline.diagnosis.intervals import Figure, Z
+from sightline.diagnosis.trend import Rise
+
+LEAST = 0.01
+"""Share of the loss of guessing below which losses count as nothing: a rise from 0.001 to 0.002 nats harms nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """What the rules look at; a property that cannot be measured is None."""
+
+    of: Evidence
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are known."""
+        return len(self.of.rows)
+
+    @cached_property
+    def scale(self) -> float:
+        """The loss of guessing, nats; where K is unknown, the largest loss seen in the first epochs."""
+        if self.of.chance is not None:
+            return self.of.chance
+        first = np.concatenate([self.of.valid[:2], self.of.fitted[:2]])
+        return float(np.nanmax(first)) if np.isfinite(first).any() else 1.0
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether losses are there for every epoch and none is NaN or infinite."""
+        return self.of.has("valid_loss") and bool(np.isfinite(self.of.fitted).all())
+
+    @cached_property
+    def rise(self) -> Rise | None:
+        """How much the validation loss rose from its minimum to the end."""
+        if not self.finite or self.epochs < 2:
+            return None
+        least = LEAST * self.scale
+        if self.of.floor:
+            examples = None if self.of.examples is None else self.of.examples - self.of.floor
+            return trend.rise(self.of.valid - self.of.floor, examples, least=least)
+        return trend.rise(self.of.valid, self.of.examples, least=least)
+
+    @cached_property
+    def best(self) -> int:
+        """The position (from 0) of the lowest smoothed validation loss."""
+        return self.rise.epoch if self.rise else max(0, self.epochs - 1)
+
+    @cached_property
+    def fitted_change(self) -> float | None:
+        """The change of the training loss from that epoch to the end, as a share of the loss there."""
+        if self.rise is None:
+            return None
+        curve = trend.smooth(self.of.fitted, trend.window(self.epochs))
+        return float((curve[-1] - curve[self.best]) / max(curve[self.best] - self.of.floor, LEAST * self.scale))
+
+    @cached_property
+    def error_change(self) -> Figure | None:
+        """The change of the share of validation images mistaken, from that epoch to the end, with its interval."""
+        after = self.of.probes.get("after")
+        if after:
+            return Figure.from_dict(after["error"])
+        if not self.of.has("valid_accuracy") or self.rise is None:
+            return None
+        accuracy, at = self.of.column("valid_accuracy"), self.best
+        if self.of.examples is not None and len(self.of.examples) == len(accuracy):
+            each = self.of.examples
+            wrong = [~trend.right(each[place], accuracy[place]) for place in (-1, at)]
+            return trend.difference(*wrong)
+        wide = trend.window(self.epochs)
+        smooth = trend.smooth(accuracy, wide)
+        value = float(smooth[at] - smooth[-1])
+        n = self.of.number
+        images = math.sqrt(max(smooth[at] * (1 - smooth[at]), 1e-4) / n) if n else 0.0
+        half = Z * math.hypot(images, trend.shake(accuracy) * math.sqrt(2 / wide))
+        return Figure(value, value - half, value + half)
+
+    @cached_property
+    def tempered(self) -> Figure | None:
+        """The rise of the validation loss from the best epoch to the last, each divided by its own temperature."""
+        after = self.of.probes.get("after")
+        return Figure.from_dict(after["tempered"]) if after else None
+
+    @cached_property
+    def level(self) -> float | None:
+        """The loss on training images at the best epoch, above the floor, as a share of guessing: 0 fitted, 1 nothing."""
+        if not self.finite or not self.epochs:
+            return None
+        curve = trend.smooth(self.of.fitted, trend.window(self.epochs))
+        span = self.scale - self.of.floor
+        return float((curve[self.best] - self.of.floor) / span) if span > 0 else None
+
+    @cached_property
+    def gap(self) -> Figure | None:
+        """Validation loss minus training loss at the best epoch, nats, with an interval over validation images."""
+        if not self.finite or not self.epochs:
+            return None
+        at = self.best
+        value = float(self.of.valid[at] - self.of.fitted[at])
+        if self.of.examples is None:
+            half = Z * trend.shake(self.of.valid - self.of.fitted)
+            return Figure(value, value - half, value + half)
+        each = np.asarray(self.of.examples[at], dtype=np.float64)
+        shape = intervals.mean(each)
+        if shape.low is None or shape.high is None:
+            return Figure(value, None, None)
+        return Figure(value, value - (shape.value - shape.low), value + (shape.high - shape.value))
+
+    @cached_property
+    def gap_share(self) -> float | None:
+        """The gap as a share of the validation loss above the floor: 0 all is common to both parts, 1 all is gap."""
+        if self.gap is None:
+            return None
+        above = float(self.of.valid[self.best]) - self.of.floor
+        return self.gap.value / max(above, LEAST * self.scale)
+
+    @cached_property
+    def gain(self) -> Figure | None:
+        """By what share the validation loss would fall if the training went on as long again.
+
+        Only the part that is lost on training images, too, is there to be gained; so ``trend.gain`` is multiplied by
+        what the gap leaves.
+        """
+        found = self._gain(self.of.valid) if self.finite else None
+        if found is None or self.gap_share is None:
+            return found
+        left = min(1.0, max(0.0, 1 - self.gap_share))
+        assert found.low is not None
+        assert found.high is not None
+        return Figure(found.value * left, found.low * left, found.high * left)
+
+    @cached_property
+    def fitted_gain(self) -> Figure | None:
+        """Likewise the training loss."""
+        return self._gain(self.of.fitted) if self.finite else None
+
+    def _gain(self, losses: NDArray[np.float64]) -> Figure | None:
+        rates = self.of.column("lr") if self.of.has("lr") else None
+        return trend.gain(losses - self.of.floor, rates, least=LEAST * self.scale)
+
+    @cached_property
+    def accuracy(self) -> Figure | None:
+        """The share of validation images recognised at the best epoch, with its interval where n is known."""
+        values = self.of.column("valid_accuracy")
+        if not self.epochs or not np.isfinite(values).any():
+            return None
+        value = float(values[self.best] if np.isfinite(values[self.best]) else np.nanmax(values))
+        n = self.of.number
+        return intervals.share(value, n) if n else Figure(value, None, None)
+
+    @cached_property
+    def unrest(self) -> float:
+        """The jumps of the training loss between epochs over the second half, as a share of its level."""
+        losses = self.of.column("train_loss") if self.of.has("train_loss") else self.of.fitted
+        half = losses[len(losses) // 2 :]
+        if len(half) < 4 or not np.isfinite(half).all():
+            return 0.0
+        return trend.shake(half) / max(float(np.median(half)) - self.of.floor, LEAST * self.scale)
+
+    @cached_property
+    def update(self) -> float | None:
+        """The largest median over layers of update norm / weight norm in one step, over all measured epochs."""
+        layers = [values for values in self.of.layers("update").values() if np.isfinite(values).any()]
+        if not layers:
+            return None
+        medians = np.nanmedian(np.stack(layers), axis=0)
+        return float(np.nanmax(medians)) if np.isfinite(medians).any() else None
+
+    @cached_property
+    def beats(self) -> Figure | None:
+        """Validation accuracy minus that of the better simple reference on pixels, with an interval."""
+        reference = self.of.probes.get("reference")
+        if not reference or self.accuracy is None or self.accuracy.low is None:
+            return None
+        n, m = self.of.number or 1, reference["images"]
+        other = intervals.share(reference["accuracy"], m)
+        value = self.accuracy.value - other.value
+        assert self.accuracy.high is not None
+        assert other.low is not None
+        assert other.high is not None
+        down = math.hypot(self.accuracy.value - self.accuracy.low, other.high - other.value)
+        up = math.hypot(self.accuracy.high - self.accuracy.value, other.value - other.low)
+        # Judged on the same images, the two agree on most of them, and their difference is known better than that.
+        same = 0.7 if n == m else 1.0
+        return Figure(value, value - same * down, value + same * up)
+
+    def after(self, name: str) -> Mapping[str, Any] | None:
+        """Give what a probe before or after the training found, or None."""
+        found = self.of.probes.get(name)
+        return found if isinstance(found, Mapping) else None
