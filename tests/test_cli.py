@@ -53,8 +53,10 @@ def test_train_prints_result_run_and_report(typed: Typed, tmp_path: Path, draw_f
     source = draw_folder(tmp_path / "shapes", per_class=20)
     code, out, err = typed("train", source, "--model", "mlp", "--epochs", 2, "--runs", tmp_path / "runs", "--name", "a")
     assert code == 0
-    headline, run, report = out.splitlines()
+    headline, verdict, *advice, run, report = out.splitlines()
     assert "images recognised (95 % interval" in headline
+    assert verdict == sightline.diagnose(tmp_path / "runs" / "a").sentence
+    assert len(advice) <= 1
     assert run.split(maxsplit=1)[1] == str(tmp_path / "runs" / "a")
     assert Path(report.split(maxsplit=1)[1]).is_file()
     assert "class folders" in err

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.models.cnn import CNNConfig as CNNConfig
     from sightline.models.cnn import ConvBlock as ConvBlock
     from sightline.models.zoo import build as build
+    from sightline.opened import diagnose as diagnose
     from sightline.opened import evaluate as evaluate
     from sightline.opened import predict as predict
     from sightline.recipe import resume as resume
@@ -57,6 +58,7 @@ PUBLIC: dict[str, str] = {
     "resume": "sightline.recipe",
     "compare": "sightline.comparison.compare",
     "evaluate": "sightline.opened",
+    "diagnose": "sightline.opened",
     "predict": "sightline.opened",
     "Run": "sightline.trained",
     "Ensemble": "sightline.ensemble",

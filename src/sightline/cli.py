@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import sightline
-from sightline.commands import comparing, data, hub, reference, runs, training, voting
+from sightline.commands import comparing, data, diagnosing, hub, reference, runs, training, voting
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
 
@@ -20,6 +20,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     runs.evaluate,
     runs.predict,
     runs.report,
+    diagnosing.diagnose,
     comparing.compare,
     voting.vote,
     training.lr,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sightline.diagnosis.evidence import of_rows
 from sightline.diagnosis.mistakes import Evaluation
+from sightline.diagnosis.verdict import Verdict, judge
 from sightline.ensemble import Ensemble
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions
@@ -31,3 +34,21 @@ def evaluate(run: Run | Ensemble | Path | str, source: Any = None) -> Evaluation
 def predict(run: Run | Ensemble | Path | str, images: Any) -> Predictions:
     """Recognise new images with a run or an ensemble. See ``Run.predict``."""
     return open_run(run).predict(images)
+
+
+def diagnose(run_or_history: Run | Path | str | Iterable[Mapping[str, float]]) -> Verdict:
+    """Say what is wrong with a training, if anything, on what grounds, and what to change.
+
+    Args:
+        run_or_history: a run, its folder, or rows of numbers as ``Trainer.history`` or
+            ``ImageClassifier.history_`` hold them, one mapping per epoch: ``train_loss``, ``valid_loss``,
+            ``probe_loss``, ``valid_accuracy``, ``lr``, ...
+
+    Raises:
+        RunError: the folder is missing or damaged, or has no history yet.
+    """
+    if isinstance(run_or_history, Run):
+        return run_or_history.verdict
+    if isinstance(run_or_history, (Path, str)):
+        return Run.load(run_or_history).verdict
+    return judge(of_rows(run_or_history))

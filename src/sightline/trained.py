@@ -16,8 +16,10 @@ from sightline.data.images import Images
 from sightline.data.pixels import Pixels, pack
 from sightline.data.preprocess import Preprocessing
 from sightline.data.sources import load
+from sightline.diagnosis.evidence import of_run
 from sightline.diagnosis.mistakes import Evaluation
 from sightline.diagnosis.mistakes import evaluate as score
+from sightline.diagnosis.verdict import Verdict, judge
 from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
@@ -122,6 +124,11 @@ class Run:
         """
         kept = sorted(int(path.stem) for path in self.folder.snapshots.glob("[0-9]*.safetensors"))
         return [(f"cycle {cycle}", self.folder.snapshot(cycle)) for cycle in kept]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is wrong with the training, if anything, and what to change; read anew from the run's files."""
+        return judge(of_run(self.folder))
 
     @property
     def headline(self) -> str:

@@ -89,14 +89,18 @@ def resume(
 
 
 def _finish(run: Run, as_json: bool) -> None:
+    from sightline.reports.verdicts import lines
+
     state = run.folder.read_state()
     if as_json:
         evaluation = json.loads(run.folder.evaluation.read_text(encoding="utf-8", errors="surrogateescape"))
         figures = {k: v for k, v in evaluation.items() if isinstance(v, dict) and {"value", "low", "high"} == v.keys()}
         recalls = {score["name"]: score["recall"] for score in evaluation["per_class"]}
-        print_json({"run": str(run.path), "report": str(run.folder.report), **state, **figures, "recalls": recalls})
+        told = {"run": str(run.path), "report": str(run.folder.report), **state, **figures, "recalls": recalls}
+        print_json({**told, "verdict": run.verdict.as_dict()})
         return
     print(state["headline"])
+    print("\n".join(lines(run.verdict)))
     print(f"run    {run.path}")
     print(f"report {run.folder.report}")
 

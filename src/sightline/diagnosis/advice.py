@@ -173,6 +173,7 @@ SLOWER = Remedy(
     "lr", _rate(USUAL, 0.01, 0.34, 0.1), "lower the learning rate from {now:g} to {value:g}", "falls", "falls"
 )
 FASTER = Remedy("lr", _rate(USUAL, 3, 100, 10), "raise the learning rate from {now:g} to {value:g}", "falls", "falls")
+BOLDER = Remedy("lr", _rate(USUAL, 2, 4, 3), "raise the learning rate from {now:g} to {value:g}", "falls", "falls")
 CLIP = Remedy("clip_norm", _to("clip_norm", 1.0), "clip the norm of the gradients at {value:g}", "falls", "falls", 1.02)
 NORM = Remedy(
     "options.norm",
@@ -232,8 +233,8 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "setup/first-loss": _ranked([NORM], [SLOWER]),
     "fit/over-regularised": _ranked([LESS_DROPOUT], [LESS_DECAY, LESS_SMOOTH], [LESS_AUGMENT]),
     "setup/augmentation": _ranked([LESS_AUGMENT]),
-    "fit/undertrained": _ranked([LONGER], [FASTER]),
-    "fit/capacity": _ranked([WIDER], [LONGER]),
+    "fit/undertrained": _ranked([LONGER], [BOLDER]),
+    "fit/capacity": _ranked([WIDER], [BOLDER, LONGER]),
     "fit/worse-than-reference": _ranked([LONGER], [WIDER]),
     "fit/overfitted": _ranked([STOP], [AUGMENT, DROPOUT], [DECAY, NARROW]),
     "fit/overconfident": _ranked([SMOOTH], [AUGMENT, DROPOUT], [STOP]),

@@ -21,7 +21,7 @@ def label_noise(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         "data/label-noise",
         "warning",
         f"about {noise['value']:.0%} of the validation labels are in doubt (95 % interval {noise['low']:.0%} to "
-        f"{noise['high']:.0%}): the network, which has not seen them, is as sure of another class as it is of right ones.",
+        f"{noise['high']:.0%}): the network has not seen them, and is as sure of another class as it is of right ones.",
         "likely",
         share={name: noise[name] for name in ("value", "low", "high")},
         threshold=limits.noise,
@@ -61,8 +61,8 @@ def validation_differs(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     grounds = []
     if domain.get("low") is not None and domain["low"] > limits.shift:
         grounds.append(
-            f"a simple classifier tells validation from training images (area under the curve {domain['value']:.2f}, 95 "
-            f"% interval {domain['low']:.2f} to {domain['high']:.2f}; 0.5 would be chance)"
+            f"a simple classifier tells validation from training images (area under the curve {domain['value']:.2f}, "
+            f"95 % interval {domain['low']:.2f} to {domain['high']:.2f}; 0.5 would be chance)"
         )
     if shares.get("differs"):
         grounds.append(

@@ -1,4 +1,4 @@
-"""A run folder, or rows of any history -> ``Evidence``: everything the rules of the diagnosis look at, as plain arrays."""
+"""A run folder, or rows of any history -> ``Evidence``: all that the rules look at, as plain arrays."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Evidence:
         best_kept: whether the weights that remain are those of the best epoch.
         origin: who made it: ``"sightline"``, ``"keras"``, ``"lightning"``, ...
         where: what messages call it: the run's path, the file's name.
+        source: what it was trained on, as a command would name it; empty if unknown.
     """
 
     rows: Rows
@@ -93,15 +94,10 @@ class Evidence:
         """The position (from 0) of the lowest validation loss."""
         return int(np.nanargmin(self.valid))
 
-    @property
-    def smoothing(self) -> float:
-        """The share of the target that label smoothing spreads over all classes; it is part of all losses here."""
-        return float(self.settings.get("label_smoothing") or 0.0)
-
     @cached_property
     def floor(self) -> float:
-        """The least a loss can be: 0, or the entropy of smoothed targets."""
-        share, k = self.smoothing, self.classes
+        """The least the loss as trained can be: 0, or the entropy of smoothed targets; all other losses reach 0."""
+        share, k = float(self.settings.get("label_smoothing") or 0.0), self.classes
         if not share or not k:
             return 0.0
         top, rest = 1 - share + share / k, share / k

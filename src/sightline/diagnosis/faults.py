@@ -1,4 +1,4 @@
-"""Rules about what does not work: NaN, divergence, learning rate, dead units, gradients, set-up -> findings with layers."""
+"""Rules about what does not work -> findings: NaN, divergence, learning rate, dead units, gradients, set-up."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def learnt_nothing(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     losses = m.of.fitted
     if not m.epochs or not np.isfinite(losses).any() or m.of.chance is None:
         return None
-    level = (float(np.nanmin(losses)) - m.of.floor) / (m.of.chance - m.of.floor)
+    level = float(np.nanmin(losses)) / m.of.chance
     if level < limits.nothing:
         return None
     if m.of.prior is not None and m.accuracy and m.accuracy.low is not None and m.accuracy.low > m.of.prior + 0.02:
@@ -204,7 +204,7 @@ def exploding(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "training/exploding-gradients",
         "error",
-        f"the gradient grew more than {limits.exploding:.0f} times during the training in {_layers(grown, share=False)}.",
+        f"the gradient grew more than {limits.exploding:.0f} times in {_layers(grown, share=False)}.",
         layers=grown,
         threshold=limits.exploding,
     )
@@ -219,7 +219,7 @@ def modes_differ(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     ]
     if not pairs:
         return None
-    train, plain = (max(loss - m.of.floor, 0.0) for loss in pairs[-1])
+    train, plain = pairs[-1]
     if plain <= limits.mismatch * train or plain - train < 0.1 * m.scale:
         return None  # the other way round is dropout at work, which is meant
     return found(
@@ -277,8 +277,8 @@ def one_batch(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "setup/one-batch",
         "error",
-        f"in {batch['steps']} steps the loss on one batch of {batch['images']} images went from {batch['first']:.3g} to "
-        f"{batch['last']:.3g} nats: network, loss or labels are not wired as they should be.",
+        f"in {batch['steps']} steps the loss on one batch of {batch['images']} images went from "
+        f"{batch['first']:.3g} to {batch['last']:.3g} nats: network, loss or labels are not wired as they should be.",
         first=batch["first"],
         last=batch["last"],
         steps=batch["steps"],
@@ -307,8 +307,8 @@ def augmentation(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "setup/augmentation",
         "warning",
-        f"{told['name']} recognises {told['plain']:.0%} of unseen training images as they are and {told['changed']:.0%} "
-        f"of them augmented; guessing gives {told['guess']:.0%}.",
+        f"{told['name']} recognises {told['plain']:.0%} of unseen training images as they are and "
+        f"{told['changed']:.0%} of them augmented; guessing gives {told['guess']:.0%}.",
         "likely",
         **{name: told[name] for name in ("plain", "changed", "guess")},
     )

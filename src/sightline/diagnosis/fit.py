@@ -25,8 +25,8 @@ def overfitted(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "fit/overfitted",
         "warning",
-        f"the validation loss was lowest at epoch {_epoch(m)} ({m.rise.lowest + m.of.floor:.3g} nats) and ended "
-        f"{m.rise.value:.0%} higher (95 % interval {_span(m.rise.figure)}), while the training loss kept falling{said}.",
+        f"the validation loss was lowest at epoch {_epoch(m)} ({m.rise.lowest:.3g} nats) and ended "
+        f"{m.rise.value:.0%} higher (95 % interval {_span(m.rise.figure)}), while training fell on{said}.",
         confidence,
         epoch=_epoch(m),
         rise=m.rise.figure.as_dict(),
@@ -71,7 +71,7 @@ def gap(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         "fit/gap",
         "note",
         f"at epoch {_epoch(m)} validation costs {m.gap.value:.3g} nats more than training (95 % interval "
-        f"{m.gap.low:.3g} to {m.gap.high or 0:.3g}): learnt by heart, and harmless so far, as validation does not rise.",
+        f"{m.gap.low:.3g} to {m.gap.high or 0:.3g}): learnt by heart, harmless as long as validation does not rise.",
         gap=m.gap.as_dict(),
         share=m.gap_share,
     )
@@ -101,7 +101,7 @@ def over_regularised(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if not unfitted(m, limits) or not m.of.clean or not m.of.has("train_loss"):
         return None
     trained = float(m.of.column("train_loss")[-1]) - m.of.floor
-    plain = float(m.of.fitted[-1]) - m.of.floor
+    plain = float(m.of.fitted[-1])
     ratio = trained / max(plain, 1e-6)
     heavy = [
         name

@@ -49,11 +49,7 @@ class Measures:
         """How much the validation loss rose from its minimum to the end."""
         if not self.finite or self.epochs < 2:
             return None
-        least = LEAST * self.scale
-        if self.of.floor:
-            examples = None if self.of.examples is None else self.of.examples - self.of.floor
-            return trend.rise(self.of.valid - self.of.floor, examples, least=least)
-        return trend.rise(self.of.valid, self.of.examples, least=least)
+        return trend.rise(self.of.valid, self.of.examples, least=LEAST * self.scale)
 
     @cached_property
     def best(self) -> int:
@@ -66,7 +62,7 @@ class Measures:
         if self.rise is None:
             return None
         curve = trend.smooth(self.of.fitted, trend.window(self.epochs))
-        return float((curve[-1] - curve[self.best]) / max(curve[self.best] - self.of.floor, LEAST * self.scale))
+        return float((curve[-1] - curve[self.best]) / max(curve[self.best], LEAST * self.scale))
 
     @cached_property
     def error_change(self) -> Figure | None:
@@ -97,12 +93,12 @@ class Measures:
 
     @cached_property
     def level(self) -> float | None:
-        """The loss on training images at the best epoch, above the floor, as a share of guessing: 0 fitted, 1 nothing."""
+        """The loss on training images at the best epoch, as a share of guessing: 0 fitted, 1 nothing."""
         if not self.finite or not self.epochs:
             return None
         curve = trend.smooth(self.of.fitted, trend.window(self.epochs))
-        span = self.scale - self.of.floor
-        return float((curve[self.best] - self.of.floor) / span) if span > 0 else None
+        span = self.scale
+        return float(curve[self.best] / span) if span > 0 else None
 
     @cached_property
     def gap(self) -> Figure | None:
@@ -122,10 +118,10 @@ class Measures:
 
     @cached_property
     def gap_share(self) -> float | None:
-        """The gap as a share of the validation loss above the floor: 0 all is common to both parts, 1 all is gap."""
+        """The gap as a share of the validation loss: 0 all is common to both parts, 1 all is gap."""
         if self.gap is None:
             return None
-        above = float(self.of.valid[self.best]) - self.of.floor
+        above = float(self.of.valid[self.best])
         return self.gap.value / max(above, LEAST * self.scale)
 
     @cached_property
@@ -150,7 +146,7 @@ class Measures:
 
     def _gain(self, losses: NDArray[np.float64]) -> Figure | None:
         rates = self.of.column("lr") if self.of.has("lr") else None
-        return trend.gain(losses - self.of.floor, rates, least=LEAST * self.scale)
+        return trend.gain(losses, rates, least=LEAST * self.scale)
 
     @cached_property
     def accuracy(self) -> Figure | None:
@@ -169,7 +165,7 @@ class Measures:
         half = losses[len(losses) // 2 :]
         if len(half) < 4 or not np.isfinite(half).all():
             return 0.0
-        return trend.shake(half) / max(float(np.median(half)) - self.of.floor, LEAST * self.scale)
+        return trend.shake(half) / max(float(np.median(half)), LEAST * self.scale)
 
     @cached_property
     def update(self) -> float | None:

@@ -55,7 +55,7 @@ TERMS: dict[str, Term] = {
     ),
     "fit/capacity": Term(
         "too little capacity",
-        "A network that cannot fit even its training images, and no longer improves, has too few features for the task.",
+        "A network that cannot fit even its training images, and no longer improves, has too few features.",
         "Use a wider or deeper network.",
         "gap",
     ),

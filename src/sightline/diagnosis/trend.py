@@ -97,6 +97,7 @@ def rise(valid: NDArray[Any], examples: NDArray[Any] | None = None, *, least: fl
     wide = window(epochs)
     curve = smooth(valid, wide)
     lowest = int(curve.argmin())
+    luck = shake(valid)
     tail = slice(epochs - (wide + 1) // 2, epochs)
     if examples is None or examples.shape[1] < 4:
         before, after = float(curve[lowest]), float(valid[tail].mean())
@@ -106,6 +107,8 @@ def rise(valid: NDArray[Any], examples: NDArray[Any] | None = None, *, least: fl
         each = np.asarray(examples, dtype=np.float64)
         order = np.random.default_rng(0).permutation(each.shape[1])
         halves = order[::2], order[1::2]
+        apart = shake(each[:, halves[0]].mean(axis=1) - each[:, halves[1]].mean(axis=1)) / 2
+        luck = math.sqrt(max(0.0, luck**2 - apart**2))  # what the halves do not share is in the images' spread
         a, b = np.empty(each.shape[1]), np.empty(each.shape[1])
         for chosen, judged in (halves, halves[::-1]):
             at = int(smooth(each[:, chosen].mean(axis=1), wide).argmin())
@@ -117,7 +120,7 @@ def rise(valid: NDArray[Any], examples: NDArray[Any] | None = None, *, least: fl
         value = (after - before) / base
         image = float((a - b - value * (b - before)).std(ddof=1)) / math.sqrt(len(a)) / base
     places = max(1.0, epochs / wide)
-    luck = shake(valid) / math.sqrt((wide + 1) / 2) / base
+    luck /= math.sqrt((wide + 1) / 2) * base
     spread = Z * math.hypot(image, luck * math.sqrt(2))
     low = value - spread - luck * math.sqrt(2 * math.log(places))
     return Rise(

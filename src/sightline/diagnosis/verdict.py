@@ -216,7 +216,7 @@ def _well(found: list[Finding], m: Measures, limits: Limits) -> Verdict:
     if "fit/worse-than-reference" in codes:
         return _make(
             "cannot tell",
-            "cannot tell what keeps it back: its losses look healthy, but a simple classifier on raw pixels does better.",
+            "cannot tell what keeps it back: its losses look healthy, but a simple classifier on pixels does better.",
             decides="Try another network, and look at the inputs: sightline train SOURCE --preview.",
         )
     recognised = f", {m.accuracy.value:.1%} of the validation images are recognised" if m.accuracy else ""
@@ -246,8 +246,8 @@ def _doubt(verdict: Verdict, found: list[Finding], m: Measures) -> tuple[tuple[s
     caveats = []
     if "data/label-noise" in codes and verdict.kind != "broken":
         caveats.append(
-            "Labels are in doubt: with wrong labels a validation loss may rise and fall again (double descent), so this "
-            f"holds for the {m.epochs} epochs seen."
+            "Labels are in doubt: with wrong labels a validation loss may rise and fall again (double descent), so "
+            f"this holds for the {m.epochs} epochs seen."
         )
     if "data/leak" in codes:
         caveats.append("Some validation or test images were trained on: the true validation loss is higher.")

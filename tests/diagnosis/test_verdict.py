@@ -1,0 +1,174 @@
+"""Trainings whose truth is known -> the verdict, its words, its findings and its advice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import histories
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sightline.diagnosis.evidence import Evidence, of_rows
+from sightline.diagnosis.terms import TERMS
+from sightline.diagnosis.verdict import judge
+
+
+@pytest.mark.parametrize("truth", histories.TRUTHS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_kinds_of_fit_are_told_apart(truth: str, seed: int) -> None:
+    verdict = judge(histories.TRUTHS[truth](seed=seed))
+    assert verdict.kind == truth, verdict.sentence
+    assert verdict.problem == (truth != "well fitted")
+    assert verdict.sentence[0].isupper()
+    assert any(letter.isdigit() for letter in verdict.sentence)
+
+
+def test_overfitting_is_dated() -> None:
+    verdict = judge(histories.overfitted(noise=0.005))
+    assert verdict.epoch is not None
+    assert 8 <= verdict.epoch <= 18
+    assert f"epoch {verdict.epoch}" in verdict.sentence
+    assert verdict.findings[0].code == "fit/overfitted"
+    rise = verdict.findings[0].evidence["rise"]
+    assert rise["low"] <= rise["value"] <= rise["high"]
+
+
+def test_causes_of_an_underfit() -> None:
+    assert judge(histories.undertrained()).cause == "trained too short"
+    assert judge(histories.flat()).cause == "too little capacity"
+    held = histories.flat(train=histories.falling(40, 2.3, 2.15, 14))
+    held = replace(held, settings={**held.settings, "dropout": 0.9})
+    assert judge(held).cause == "over-regularised"
+
+
+def test_broken_says_what_breaks() -> None:
+    nan = histories.make([1.0, 0.9, np.nan, np.nan], [1.0, 0.8, np.nan, np.nan], images=None)
+    assert judge(nan).kind == "broken"
+    assert "epoch 3" in judge(nan).sentence
+    up = histories.make(np.linspace(1, 3, 10), np.linspace(0.9, 2.8, 10))
+    assert judge(up).cause == "the training diverged"
+    stuck = histories.make(np.full(10, 2.303), np.full(10, 2.3026), accuracy=np.full(10, 0.1))
+    assert judge(stuck).cause == "nothing was learnt"
+    assert "ln 10" in judge(stuck).sentence
+
+
+def test_a_failed_training_is_broken_even_after_one_good_epoch() -> None:
+    failed = histories.make([1.0], [0.9], state={"status": "failed", "stopped": "the loss became NaN in epoch 2."})
+    assert judge(failed).kind == "broken"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "decides"),
+    [
+        (of_rows([{"epoch": 1, "train_loss": 1.0}]), "not trained on"),
+        (of_rows([]), "not trained on"),
+        (histories.healthy(2), "more epochs"),
+    ],
+)
+def test_too_little_to_judge_by_is_said(evidence: Evidence, decides: str) -> None:
+    verdict = judge(evidence)
+    assert verdict.kind == "cannot tell"
+    assert not verdict.problem
+    assert decides in verdict.decides
+
+
+def test_few_images_cannot_settle_a_small_rise() -> None:
+    verdict = judge(histories.overfitted(rise=0.15, images=20, noise=0.01))
+    assert verdict.kind == "cannot tell"
+    assert "validation images would settle it" in verdict.decides
+
+
+def test_doubts_lower_the_confidence_in_words() -> None:
+    plain = histories.overfitted()
+    assert judge(plain).confidence == "sure"
+    assert judge(plain).sentence.startswith("Overfitted")
+    noisy = replace(plain, probes={"label_noise": {"value": 0.2, "low": 0.15, "high": 0.25}})
+    assert judge(noisy).confidence == "likely"
+    assert judge(noisy).sentence.startswith("Probably overfitted")
+    assert "double descent" in " ".join(judge(noisy).caveats)
+    curves = replace(plain, examples=None)
+    assert judge(curves).kind == "overfitted"
+    assert judge(curves).confidence != "sure"
+
+
+@given(st.sampled_from(sorted(histories.TRUTHS)), st.floats(0.2, 5), st.integers(0, 100))
+def test_the_verdict_does_not_depend_on_the_unit_of_the_loss(truth: str, scale: float, seed: int) -> None:
+    """Bits instead of nats, or a sum instead of a mean, change no verdict where K is not known."""
+    evidence = replace(histories.TRUTHS[truth](seed=seed), classes=None)
+    assert evidence.examples is not None
+    scaled = replace(
+        evidence,
+        rows=[{k: v * scale if k.endswith("loss") else v for k, v in row.items()} for row in evidence.rows],
+        examples=evidence.examples * scale,
+    )
+    assert judge(scaled).kind == judge(evidence).kind
+
+
+@given(st.sampled_from(["overfitted", "over-confident"]), st.integers(1, 4))
+def test_standing_still_after_the_end_changes_no_rise(truth: str, more: int) -> None:
+    evidence = histories.TRUTHS[truth]()
+    assert evidence.examples is not None
+    longer = replace(
+        evidence,
+        rows=[*evidence.rows, *[{**evidence.rows[-1], "epoch": len(evidence.rows) + i} for i in range(1, more + 1)]],
+        examples=np.concatenate([evidence.examples, np.repeat(evidence.examples[-1:], more, axis=0)]),
+    )
+    assert judge(longer).kind == judge(evidence).kind
+    assert judge(longer).epoch == judge(evidence).epoch
+
+
+def test_every_finding_has_a_term_and_every_verdict_is_json() -> None:
+    for make in (*histories.TRUTHS.values(), histories.flat):
+        verdict = judge(make())
+        assert all(finding.code in TERMS for finding in verdict.findings)
+        assert all(finding.advice and finding.message.endswith(".") for finding in verdict.findings)
+        json.dumps(verdict.as_dict(), allow_nan=False)
+
+
+class TestAdvice:
+    """One change at a time, never what is set already."""
+
+    @staticmethod
+    def first(evidence: Evidence, **settings: Any) -> Any:
+        return judge(replace(evidence, settings={**evidence.settings, **settings})).advice[0]
+
+    def test_names_setting_value_effect_and_cost(self) -> None:
+        evidence = replace(histories.undertrained(), state={"seconds": {"training": 10.0}})
+        advice = judge(evidence).advice[0]
+        assert (advice.setting, advice.value, advice.now) == ("epochs", 40, 20)
+        assert (advice.training, advice.validation) == ("falls", "falls")
+        assert advice.seconds == pytest.approx(20)
+
+    def test_is_a_command_where_the_run_can_be_repeated(self) -> None:
+        evidence = replace(histories.undertrained(), where="runs/a b", source="photos")
+        assert self.first(evidence).command == "sightline train photos --config 'runs/a b/settings.toml' --epochs 40"
+        named = self.first(evidence, name="mine").command
+        assert named.endswith("--epochs 40 --name mine-epochs")
+        wider = replace(histories.flat(), where="runs/a", source="photos")
+        assert self.first(wider).command.endswith("--option width=2")
+        assert self.first(replace(evidence, source="")).command == ""
+
+    def test_never_what_is_set_already(self) -> None:
+        assert self.first(histories.overconfident()).setting == "label_smoothing"
+        assert self.first(histories.overconfident(), label_smoothing=0.1).setting != "label_smoothing"
+        verdict = judge(
+            replace(
+                histories.overfitted(), settings={"augment": "strong,mixup=0.2", "dropout": 0.5, "weight_decay": 0.5}
+            )
+        )
+        assert not {advice.setting for advice in verdict.advice} & {"augment", "dropout", "weight_decay"}
+
+    def test_equals_are_alternatives_and_no_setting_comes_twice(self) -> None:
+        advice = judge(histories.overfitted()).advice
+        assert advice[0].instead
+        settings = [each.setting for each in advice]
+        assert len(settings) == len(set(settings))
+
+    def test_stopping_early_only_where_the_best_weights_are_not_kept(self) -> None:
+        assert all(each.setting != "epochs" for each in judge(histories.overfitted()).advice)
+        foreign = replace(histories.overfitted(), best_kept=False)
+        assert judge(foreign).advice[0].setting == "epochs"
