@@ -15,6 +15,7 @@ from PIL import Image
 
 from sightline import cli
 from sightline.run import RunFolder
+from sightline.trained import Run
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -55,7 +56,7 @@ def test_train_prints_result_run_and_report(typed: Typed, tmp_path: Path, draw_f
     assert code == 0
     headline, verdict, *advice, run, report = out.splitlines()
     assert "images recognised (95 % interval" in headline
-    assert verdict == sightline.diagnose(tmp_path / "runs" / "a").sentence
+    assert verdict == Run.load(tmp_path / "runs" / "a").verdict.sentence
     assert len(advice) <= 1
     assert run.split(maxsplit=1)[1] == str(tmp_path / "runs" / "a")
     assert Path(report.split(maxsplit=1)[1]).is_file()
