@@ -51,6 +51,7 @@ SETTINGS = {
     "image_size resize normalise corrections valid_fraction test_fraction split_seed strict data_dir download",
     "balance balance_valid",
     "model options dropout",
+    "weights freeze thaw_epoch old_lr",
     "epochs minutes train_steps batch_size optimizer lr momentum schedule cycles warmup clip_norm accumulate",
     "monitor seed",
     "augment weight_decay decoupled penalty penalty_on max_norm label_smoothing trim trim_from ema swa patience delta",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sightline import losses, plan
+from sightline.beginning import adopted, begin, changes
 from sightline.course import averaged_epochs, check, optimizer_of, penalty_of, schedule_of, snapshot_epochs
 from sightline.data.augment import Augment
 from sightline.data.balance import Balance, decide, repeats
@@ -18,12 +19,12 @@ from sightline.data.presets import preset
 from sightline.data.stream import Stream
 from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
 from sightline.models.network import Network
+from sightline.models.pretrained import Pretrained
 from sightline.prepared import Prepared
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
-from sightline.trained import network_of
 from sightline.training import compiling, speed
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
@@ -34,6 +35,7 @@ PROBE = 2000
 
 def resolve(given: Settings, data: Prepared, device: torch.device, progress: Progress) -> plan.Plan:
     """Choose what the user left open, print each choice with its reason, and refuse what cannot work."""
+    asked, given = given, adopted(given, data)
     precision, why = Precision.choose(given.precision, device)
     resolved = plan.make(
         given,
@@ -48,11 +50,20 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         reasons["precision"] = why
     if given.augment == "auto":
         reasons["augment"] = augmentation(data, given)[1]
-    torch.manual_seed(settings.seed)
-    network = network_of(settings, data.preprocessing, len(data.images.classes))  # refuses impossible sizes
+    start = begin(data, settings)  # refuses impossible sizes, and weights that do not fit
+    network = start.network
+    if isinstance(data.weights, Pretrained) and start.fitted:
+        data.weights.keep()
+        sentences = changes(asked, given, start.fitted)
+        reasons["weights"] = "; ".join([data.weights.name, *sentences])
+        for sentence in sentences:
+            progress.note(f"weights: {sentence}")
+    if start.frozen():
+        reasons["freeze"] = start.frozen()
     report_types(settings.trackers)
     augmentation(data, settings)
     optimizer_of(settings, network)
+    start.freezing.apply(network, epoch=1)  # so that the speed measured is that of the first epoch
     for sentence in getattr(network, "adaptations", ()):
         progress.note(f"{settings.model}: {sentence}")
     stream = train_stream(data, settings, device, progress)
@@ -69,10 +80,10 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     settings, chosen = plan.with_cycles(settings)
     reasons |= chosen
     check(settings, network, len(stream))
-    shown = {name: getattr(settings, name) for name in reasons}
-    for name, reason in reasons.items():
-        progress.note(f"{name} = {shown[name]} ({reason})")
-    return plan.Plan(settings, reasons)
+    told = {**reasons, **({"weights": data.weights.name} if isinstance(data.weights, Pretrained) else {})}
+    for name, reason in told.items():
+        progress.note(f"{name} = {getattr(settings, name)} ({reason})")
+    return plan.Plan(settings, reasons, start.fitted)
 
 
 def compile_if_it_pays(
@@ -159,8 +170,8 @@ def assemble(
 
     Without a folder nothing is kept on disk.
     """
-    torch.manual_seed(settings.seed)
-    network = network_of(settings, data.preprocessing, len(data.images.classes))
+    start = begin(data, settings)
+    network = start.network
     batches = train_stream(data, settings, device, progress)
 
     def plain(rows: Any, batch_size: int = 256, shuffle: bool = False) -> Stream:
@@ -193,7 +204,7 @@ def assemble(
             scheduler_kwargs=None,
         ),
         loss_fn=training_loss(data, settings, network, len(batches)),
-        optimizer=optimizer_of(settings, network),
+        optimizer=optimizer_of(settings, network, factors=start.factors),
         traindataloader=batches,
         validdataloader=plain(valid_rows(data, settings)),
         scheduler=schedule_of(settings, len(batches)),
@@ -214,4 +225,5 @@ def assemble(
         progress=progress,
         monitor=settings.monitor or "valid_loss",
         time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
+        freezing=start.freezing,
     )

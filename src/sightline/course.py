@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,8 +15,17 @@ from sightline.training import optim, schedule
 from sightline.training.schedule import Plateau, Schedule
 
 
-def optimizer_of(settings: Settings, network: nn.Module, lr: float | None = None) -> Optimizer:
-    """Build the optimizer that the settings describe, with their learning rate or another."""
+def optimizer_of(
+    settings: Settings, network: nn.Module, lr: float | None = None, factors: Mapping[str, float] | None = None
+) -> Optimizer:
+    """Build the optimizer that the settings describe.
+
+    Args:
+        settings: name, rate, decay, momentum.
+        network: whose parameters it trains.
+        lr: another learning rate than theirs.
+        factors: on the learning rate, by the names of parameters; see ``optim.build``.
+    """
     return optim.build(
         settings.optimizer,
         network,
@@ -23,6 +33,7 @@ def optimizer_of(settings: Settings, network: nn.Module, lr: float | None = None
         weight_decay=settings.weight_decay or 0.0,
         momentum=settings.momentum,
         decoupled=settings.decoupled,
+        factors=factors,
     )
 
 

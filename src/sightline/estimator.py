@@ -44,6 +44,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         augment: ``none``, ``light``, ``strong`` or ``auto``.
         label_smoothing: share of the target spread over all classes.
         dropout: share of features switched off before the last layer; None: the network's own.
+        weights: what to begin with: ``imagenet``, a file, or a run folder.
+        freeze: what of it stays as it is: ``none``, ``features`` or ``until:<stage>``.
+        thaw_epoch: the epoch from which it learns, too; None: never.
+        old_lr: factor on its learning rate; None chooses.
+        download: allow public weights to be fetched.
         patience: epochs without improvement before it stops; 0: never.
         valid_fraction: share kept to choose the best epoch.
         random_state: the seed.
@@ -76,6 +81,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         augment: str = "auto",
         label_smoothing: float = 0.0,
         dropout: float | None = None,
+        weights: str | Path | None = None,
+        freeze: str = "none",
+        thaw_epoch: int | None = None,
+        old_lr: float | None = None,
+        download: bool = False,
         patience: int = 0,
         valid_fraction: float = 0.1,
         random_state: int = 0,
@@ -98,6 +108,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.augment = augment
         self.label_smoothing = label_smoothing
         self.dropout = dropout
+        self.weights = weights
+        self.freeze = freeze
+        self.thaw_epoch = thaw_epoch
+        self.old_lr = old_lr
+        self.download = download
         self.patience = patience
         self.valid_fraction = valid_fraction
         self.random_state = random_state

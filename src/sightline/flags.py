@@ -19,6 +19,7 @@ PANELS = {
     ),
     "Skewed classes": ("balance", "balance_valid"),
     "Network": ("model",),
+    "Fine-tuning": ("weights", "freeze", "thaw_epoch", "old_lr"),
     "Training": (
         "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "schedule", "cycles", "warmup",
         "clip_norm", "accumulate", "monitor", "seed",

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from sightline.data.balance import decide
 from sightline.data.images import Kind
 from sightline.errors import SettingsError
+from sightline.models.fitting import Fitted
 from sightline.settings import Settings
 
 PEAK_LR = {"sgd": 0.1, "adam": 1e-3, "adamw": 2e-3}
 """Peak learning rate per optimizer for a batch of 128; others get Adam's."""
+
+OLD_LR = 0.1
+"""Factor on the learning rate of layers that came with weights."""
 
 WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 """Decoupled for AdamW (Loshchilov & Hutter 2019), added to the gradient elsewhere."""
@@ -29,10 +33,17 @@ CYCLES = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """Resolved settings and, for each one that was left open, why it is what it is."""
+    """Resolved settings and, for each one that was left open, why it is what it is.
+
+    Attributes:
+        settings: with nothing left open.
+        reasons: setting -> why.
+        fitted: the weights a training begins with, where it does not draw them.
+    """
 
     settings: Settings
     reasons: dict[str, str]
+    fitted: Fitted | None = None
 
 
 def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Sequence[int], size_reason: str) -> Plan:
@@ -82,6 +93,13 @@ def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Seq
     peak = PEAK_LR.get(optimizer, PEAK_LR["adam"])
     lr = float(f"{peak * math.sqrt(batch / 128):.2g}")
     choose("lr", lr, f"{peak:g} for {settings.optimizer} at batch 128, times the root of {batch}/128")
+    if settings.weights is not None:
+        choose("old_lr", OLD_LR, "layers that came with weights need to move less than new ones")
+        if settings.thaw_epoch and settings.epochs and settings.thaw_epoch > settings.epochs:
+            raise SettingsError(
+                f"'thaw_epoch' is {settings.thaw_epoch}, but there are only {settings.epochs} epochs.",
+                "Thaw earlier, or leave it out: frozen layers then stay as they are.",
+            )
     if settings.decoupled:
         decay = DECOUPLED_DECAY.get(optimizer, WEIGHT_DECAY["adamw"])
         choose("weight_decay", decay, f"usual for {settings.optimizer} where it is apart from the gradient")

@@ -25,15 +25,18 @@ from sightline.data.sources import load
 from sightline.data.split import Split, split
 from sightline.errors import RunError
 from sightline.finding import Finding
+from sightline.models.fitting import Fitted
+from sightline.models.obtain import wanted
+from sightline.models.pretrained import Pretrained, Recalled
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
 
 DATA = (
     "image_size", "resize", "normalise", "corrections", "valid_fraction", "test_fraction", "split_seed", "strict",
-    "balance_valid",
+    "balance_valid", "weights",
 )  # fmt: skip
-"""Settings that ``prepare`` reads; ``seed`` is one where ``split_seed`` is None."""
+"""Settings that ``prepare`` reads; ``seed`` is one where ``split_seed`` is None, ``model`` where there are weights."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Prepared:
         size_reason: why the pixels have the size they have.
         corrected: what a list of corrections changed; its dropped rows are in no part of the split.
         drawn: what an epoch goes through, for each way to balance that was asked for: worked out once.
+        weights: what the network begins with; None: its weights are drawn.
     """
 
     pixels: Pixels
@@ -57,6 +61,7 @@ class Prepared:
     size_reason: str = ""
     corrected: Corrected | None = None
     drawn: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
+    weights: Pretrained | Recalled | None = None
 
     @property
     def images(self) -> Images:
@@ -94,18 +99,31 @@ class Prepared:
         return digest.hexdigest()[:32]
 
 
+def depends_on(settings: Settings) -> tuple[Any, ...]:
+    """Give what ``prepare`` makes of the same images depends on: equal for settings whose data are the same."""
+    seed = settings.seed if settings.split_seed is None else None
+    return (seed, settings.model if settings.weights else None, *(getattr(settings, name) for name in DATA))
+
+
 def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
-    """Decode, split, apply corrections, look for faults, and measure the training pixels.
+    """Decode, split, apply corrections, look for faults, and measure the training pixels; read weights, if any.
 
     The split is drawn from the labels as the source gives them: corrections move no image from one part to another.
+    Size, mean and deviation are those that the weights know, unless the settings say another size.
 
     Raises:
         SourceError: the data cannot be used; the message says why.
+        ModelError: the weights cannot be had or read, or are for another kind of data.
     """
+    weights = wanted(settings, progress)
     size: int | tuple[int, ...] | None = settings.image_size
     reason = "as set"
     if size is None and images.kind == "image":
-        size, reason = choose_size(images)
+        known = weights.preprocessing if weights else None
+        if known and known.kind == "image":
+            size, reason = known.size, "what the weights were trained at; a smaller --image-size is faster"
+        else:
+            size, reason = choose_size(images)
     pixels = pack(images, size, settings.resize, strict=settings.strict, progress=progress)
     readable = pixels.images
     parts = split(
@@ -126,8 +144,13 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
     if settings.balance_valid:
         validation = pixels.images.labels[parts.valid]
         told.append(repeated_validation(np.bincount(validation, minlength=len(readable.classes))))
-    preprocessing = pixels.preprocessing.fit(pixels.array, parts.train, normalise=settings.normalise, progress=progress)
-    return Prepared(pixels, parts, preprocessing, (*told, *check(images, pixels, parts)), reason, corrected)
+    normalise = weights.adopt(settings).normalise if weights else settings.normalise
+    preprocessing = pixels.preprocessing.fit(pixels.array, parts.train, normalise=normalise, progress=progress)
+    if weights is not None:
+        preprocessing, why = weights.prepare(preprocessing)
+        weights = replace(weights, notes=(*weights.notes, why))
+    findings = (*told, *check(images, pixels, parts))
+    return Prepared(pixels, parts, preprocessing, findings, reason, corrected, weights=weights)
 
 
 def survey(images: Images, settings: Settings, progress: Progress) -> list[Finding]:
@@ -140,7 +163,9 @@ def survey(images: Images, settings: Settings, progress: Progress) -> list[Findi
     return check(images, pixels, parts)
 
 
-def record(folder: RunFolder, data: Prepared, *, source: str | None, reasons: dict[str, str]) -> None:
+def record(
+    folder: RunFolder, data: Prepared, *, source: str | None, reasons: dict[str, str], fitted: Fitted | None = None
+) -> None:
     """Write what the data were: ``data.json``, ``split.csv``, ``findings.json``, and what was measured or corrected."""
     images = data.images
     files.write_json(
@@ -158,6 +183,7 @@ def record(folder: RunFolder, data: Prepared, *, source: str | None, reasons: di
             "ignored": list(images.ignored),
             "notes": list(data.split.notes),
             **({"corrections": _corrections(data)} if data.corrected else {}),
+            **({"weights": _weights(data.weights, fitted)} if isinstance(data.weights, Pretrained) and fitted else {}),
         },
     )
     if data.preprocessing.positions is not None:
@@ -234,6 +260,18 @@ def read_split(folder: RunFolder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def recall(folder: RunFolder, settings: Settings, progress: Progress) -> Pretrained | Recalled | None:
+    """Give the weights a run began with: their file is needed only if it was cut off before its first checkpoint.
+
+    Raises:
+        ModelError: the file is needed and cannot be read any more. RunError: the run's record is damaged.
+    """
+    if settings.weights is None or not folder.checkpoint.is_file():
+        return wanted(settings, progress)
+    told = folder.read_json(folder.data, "know which layers are new").get("weights", {})
+    return Recalled(frozenset(told.get("fresh", ())))
+
+
 def read_settings(folder: RunFolder) -> Settings:
     """Read the resolved settings of a run; one from before classes could be balanced did not balance them."""
     settings = Settings.from_toml(folder.need(folder.settings, "know its settings"), table="settings")
@@ -255,6 +293,17 @@ def describe_source(source: Any) -> str | None:
         return None
     path = Path(source)
     return str(path.resolve()) if path.exists() else str(source)
+
+
+def _weights(weights: Pretrained, fitted: Fitted) -> dict[str, Any]:
+    """Tell which weights a training begins with, what was changed to fit them, and what is new."""
+    return {
+        "name": weights.name,
+        "file": str(weights.file),
+        "sha256": weights.sha256,
+        "changes": list(fitted.changes),
+        "fresh": sorted(fitted.fresh),
+    }
 
 
 def _corrections(data: Prepared) -> Any:

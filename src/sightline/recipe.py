@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 import sightline
 from sightline import files
 from sightline.assembly import assemble, resolve, train_stream, training_loss
+from sightline.beginning import adopted, begin
 from sightline.course import optimizer_of
 from sightline.data.balance import Balance
 from sightline.data.preview import sheet
@@ -32,12 +34,12 @@ from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
 from sightline.errors import TrainingError
 from sightline.models import zoo
-from sightline.prepared import Prepared, describe_source, prepare, read_settings, record, restore
+from sightline.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings
-from sightline.trained import Run, network_of, write_report
+from sightline.trained import Run, write_report
 from sightline.training import device as devices
 from sightline.training import lr_range, memory
 from sightline.training.precision import Precision
@@ -101,7 +103,7 @@ def train_on(data: Prepared, given: Settings, *, source: str | None, progress: P
         memory.keep_memory()
     resolved = resolve(given, data, device, progress)
     folder = RunFolder.create(resolved.settings.runs, resolved.settings.name)
-    record(folder, data, source=source, reasons=resolved.reasons)
+    record(folder, data, source=source, reasons=resolved.reasons, fitted=resolved.fitted)
     files.write_text(
         folder.settings, tomli_w.dumps({"settings": resolved.settings.as_toml(), "given": _toml(given.changed())})
     )
@@ -157,7 +159,7 @@ def resume(run: Run | Path | str, *, source: Any = None, progress: Progress | No
     device, _ = devices.choose(settings.device)
     if settings.keep_memory:
         memory.keep_memory()
-    data = restore(folder, progress, source)
+    data = replace(restore(folder, progress, source), weights=recall(folder, settings, progress))
     trainer = assemble(folder, data, settings, device, progress)
     if folder.checkpoint.is_file():
         trainer.resume()
@@ -186,19 +188,20 @@ def draw_inputs(stream: Stream, data: Prepared, path: Path) -> None:
 
 
 def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_range.Range:
-    """Raise the learning rate step by step on fresh weights and watch the loss."""
+    """Raise the learning rate step by step on the weights a training would begin with, and watch the loss."""
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
     device, _ = devices.choose(settings.device)
     data = prepare(images, settings, progress)
-    torch.manual_seed(settings.seed)
-    network = network_of(settings, data.preprocessing, len(data.images.classes))
+    settings = adopted(settings, data)
+    start = begin(data, settings)
     return lr_range.find(
-        network,
+        start.network,
         train_stream(data, settings, device, progress),
-        training_loss(data, settings, network),
-        optimizer_of(settings, network, lr=1e-6),
+        training_loss(data, settings, start.network),
+        optimizer_of(settings, start.network, lr=1e-6, factors=start.factors),
         precision=Precision.choose(settings.precision, device)[0],
         progress=progress,
+        freezing=start.freezing,
     )
 
 

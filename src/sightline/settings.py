@@ -61,6 +61,9 @@ def told(error: ValidationError) -> SettingsError:
     """Turn pydantic's list of faults into one message: the setting, its value, and what it must be."""
     faults = []
     for fault in error.errors():
+        whole = fault.get("ctx", {}).get("error")
+        if isinstance(whole, SettingsError):  # settings that do not fit each other tell it themselves
+            return whole
         name = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("function-", "constrained")))
         if fault["type"] == "missing":
             faults.append(f"'{name}' is missing")
@@ -82,7 +85,7 @@ class Settings(Strict):
     test_fraction: Annotated[float, Field(ge=0, lt=0.9)] = Field(0.1, description="Share kept for the final test.")
     strict: bool = Field(False, description="Refuse to train while any file cannot be read.")
     data_dir: Path | None = Field(None, description="Folder with the files of a known data set.")
-    download: bool = Field(False, description="Allow a known data set to be downloaded.")
+    download: bool = Field(False, description="Allow known data sets and public weights to be downloaded.")
     balance: str | None = Field(
         None, description="Skewed classes: none, weights, sampler, oversample, smote, logits, auto; knobs may follow."
     )
@@ -92,6 +95,15 @@ class Settings(Strict):
     options: dict[str, Any] = Field(default_factory=dict, description="The network's own options, key=value.")
     dropout: Unit | None = Field(
         None, description="Share of features switched off before the last layer; else the network's own; 0: none."
+    )
+    # fine-tuning
+    weights: str | None = Field(None, description="imagenet, a .safetensors or .pth file, or a run folder.")
+    freeze: str = Field("none", description="What came with weights and stays: none, features or until:STAGE.")
+    thaw_epoch: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="Epoch from which frozen layers learn, too; else never."
+    )
+    old_lr: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Factor on the learning rate of layers that came with weights."
     )
     # training
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = Field(None, description="Passes over the data.")
@@ -161,6 +173,34 @@ class Settings(Strict):
                 f"'valid_fraction' {self.valid_fraction:g} and 'test_fraction' {self.test_fraction:g} leave nothing to "
                 "train on.",
                 "Use shares whose sum is below 1, such as 0.1 and 0.1.",
+            )
+        return self
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _place(cls, value: Any) -> Any:
+        """Take a path as well as text."""
+        return str(value) if isinstance(value, Path) else value
+
+    @field_validator("freeze")
+    @classmethod
+    def _freeze(cls, value: str) -> str:
+        if not re.fullmatch(r"none|features|until:\w+", value):
+            raise ValueError("should be none, features, or until: and a stage, such as until:layer2")
+        return value
+
+    @model_validator(mode="after")
+    def _something_to_fine_tune(self) -> Settings:
+        named = {"freeze": self.freeze != "none", "thaw_epoch": self.thaw_epoch, "old_lr": self.old_lr}
+        told = [name for name, value in named.items() if value]
+        if told and self.weights is None:
+            raise SettingsError(
+                f"'{told[0]}' is set, but no weights are given that it could be about.",
+                "Give weights, such as --weights imagenet, or leave it out.",
+            )
+        if self.thaw_epoch and self.freeze == "none":
+            raise SettingsError(
+                f"'thaw_epoch' is {self.thaw_epoch}, but nothing is frozen.", "Set freeze, such as --freeze features."
             )
         return self
 

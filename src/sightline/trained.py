@@ -21,6 +21,7 @@ from sightline.diagnosis.mistakes import Evaluation
 from sightline.diagnosis.mistakes import evaluate as score
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
+from sightline.models.network import Network
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
 from sightline.prepared import Prepared, read_preprocessing, read_settings, restore
@@ -266,7 +267,7 @@ class Run:
         return write_report(self.folder, data)
 
 
-def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> torch.nn.Module:
+def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> Network:
     """Build the network that the settings describe, with fresh weights from torch's generator."""
     options = dict(settings.options)
     if settings.dropout is not None:

@@ -14,7 +14,7 @@ from sightline.comparison.arms import Arm, Design
 from sightline.data.images import Images
 from sightline.data.sources import load
 from sightline.errors import RunError, TrainingError
-from sightline.prepared import DATA, Prepared, prepare
+from sightline.prepared import Prepared, depends_on, prepare
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
@@ -48,7 +48,7 @@ class Stock:
 
     def data(self, settings: Settings) -> Prepared:
         """Give the images as these settings want them."""
-        key = (settings.seed if settings.split_seed is None else -1, *(getattr(settings, name) for name in DATA))
+        key = depends_on(settings)
         if key not in self._prepared:
             self._prepared[key] = prepare(self.images, settings, Muted(self.progress))
         return self._prepared[key]

@@ -39,7 +39,6 @@ STEMS = ("paper", "small")
 def obtain(
     weights: str,
     model: str,
-    options: Mapping[str, Any] | None = None,
     *,
     download: bool = False,
     progress: Progress | None = None,
@@ -51,7 +50,6 @@ def obtain(
     Args:
         weights: ``imagenet``, a ``.safetensors``, ``.pth`` or ``.pt`` file, or a run folder.
         model: the network they are for; a run folder knows its own.
-        options: the network's options that the user set.
         download: fetch a public file that is not on this machine.
         progress: shows the download.
         cache: the cache folder; None: $SIGHTLINE_CACHE or the user's.
@@ -63,12 +61,12 @@ def obtain(
         RunError: the run folder is damaged.
     """
     table = PUBLIC if public is None else public
-    given, progress = dict(options or {}), progress or Progress(quiet=True)
+    progress = progress or Progress(quiet=True)
     if weights == IMAGENET:
-        return _imagenet(model, given, table, cache, download, progress)
+        return _imagenet(model, table, cache, download, progress)
     path = Path(weights).expanduser()
     if path.is_dir():
-        return _run(RunFolder.open(path), None, model, given)
+        return _run(RunFolder.open(path), None, model)
     if not path.is_file():
         meant = did_you_mean(weights, [IMAGENET])
         raise ModelError(
@@ -77,8 +75,19 @@ def obtain(
         )
     beside = RunFolder(path.parent)
     if path.name in (beside.best.name, beside.last.name) and beside.state.is_file() and beside.data.is_file():
-        return _run(RunFolder.open(path.parent), path, model, given)
-    return _file(path, model, given, table, cache)
+        return _run(RunFolder.open(path.parent), path, model)
+    return _file(path, model, table, cache)
+
+
+def wanted(settings: Settings, progress: Progress) -> Pretrained | None:
+    """Obtain the weights that settings ask for; None if they ask for none.
+
+    Raises:
+        ModelError: as ``obtain``.
+    """
+    if settings.weights is None:
+        return None
+    return obtain(settings.weights, settings.model, download=settings.download, progress=progress)
 
 
 def public_network(
@@ -106,7 +115,6 @@ def public_network(
 
 def _imagenet(
     model: str,
-    given: Mapping[str, Any],
     table: Mapping[str, Public],
     cache: Path | None,
     download: bool,
@@ -122,7 +130,7 @@ def _imagenet(
     file, folder = table[model].file, _folder(cache, model)
     kept = folder / f"{Path(file.name).stem}{SAFE}"
     if kept.is_file():
-        return _public(model, table[model], given, kept, read(kept)[0], file.sha256)
+        return _public(model, table[model], kept, read(kept)[0], file.sha256)
     places = [place / file.name for place in (folder, torch_hub())]
     path = next((place for place in places if place.is_file()), None)
     if path is None and not download:
@@ -140,7 +148,7 @@ def _imagenet(
             f"{file.sha256[:8]}.",
             f"Delete it and fetch it again from {file.urls[0]}.",
         )
-    weights = _public(model, table[model], given, path, read_pickled(path), digits)
+    weights = _public(model, table[model], path, read_pickled(path), digits)
     return replace(weights, place=kept, fetched=fetched)
 
 
@@ -159,22 +167,16 @@ def torch_hub() -> Path:
     return Path(base).expanduser() / "hub" / "checkpoints"
 
 
-def _public(
-    model: str, public: Public, given: Mapping[str, Any], file: Path, tensors: Mapping[str, Tensor], sha256: str
-) -> Pretrained:
+def _public(model: str, public: Public, file: Path, tensors: Mapping[str, Tensor], sha256: str) -> Pretrained:
     """Put what is known of a public file beside its tensors."""
-    if given.get("variant", "public") != "public":
-        raise ModelError(
-            f"the ImageNet weights of '{model}' are for variant=public, not {given['variant']}.",
-            "Leave the option variant out.",
-        )
     own, side = zoo.entry(model).own, public.size
     built = {name: value for name, value in {"variant": "public", "stem": "paper"}.items() if name in own}
     tensors, notes = _named(model, tensors)
     return Pretrained(
         name=f"{public.source}'s ImageNet weights ({public.file.name})",
+        origin=IMAGENET,
         model=model,
-        options={**built, **given},
+        options=built,
         tensors=tensors,
         file=file,
         sha256=sha256,
@@ -184,7 +186,7 @@ def _public(
     )
 
 
-def _run(folder: RunFolder, file: Path | None, model: str, given: Mapping[str, Any]) -> Pretrained:
+def _run(folder: RunFolder, file: Path | None, model: str) -> Pretrained:
     """Read the weights of a run of ours, which knows everything about them."""
     settings = Settings.from_toml(folder.need(folder.settings, "know its network"), table="settings")
     told = folder.read_json(folder.data, "know its classes")
@@ -210,8 +212,9 @@ def _run(folder: RunFolder, file: Path | None, model: str, given: Mapping[str, A
             own["stem"] = next(stem for stem in STEMS if bodies[stem] == plan.body)
     return Pretrained(
         name=f"the weights of run '{folder.path}'",
+        origin=str((file or folder.path).resolve()),
         model=settings.model,
-        options={**_patch(settings.model, tensors), **own, **given},
+        options={**_patch(settings.model, tensors), **own},
         tensors=tensors,
         file=path,
         sha256=sha256_of(path),
@@ -221,9 +224,7 @@ def _run(folder: RunFolder, file: Path | None, model: str, given: Mapping[str, A
     )
 
 
-def _file(
-    path: Path, model: str, given: Mapping[str, Any], table: Mapping[str, Public], cache: Path | None
-) -> Pretrained:
+def _file(path: Path, model: str, table: Mapping[str, Public], cache: Path | None) -> Pretrained:
     """Read a file that may be from anywhere; a public one is known by its checksum."""
     if path.suffix not in (SAFE, *PICKLED):
         raise ModelError(
@@ -236,7 +237,7 @@ def _file(
         _same_network(f"'{path}'", known, model)
         kept = _folder(cache, known) / f"{Path(table[known].file.name).stem}{SAFE}"
         tensors = read(kept)[0] if kept.is_file() else read_pickled(path)
-        return replace(_public(known, table[known], given, path, tensors, digits), place=kept)
+        return replace(_public(known, table[known], path, tensors, digits), origin=str(path.resolve()), place=kept)
     safe = path.suffix == SAFE
     place = None if safe else _folder(cache, model) / f"{path.stem}-{digits[:16]}{SAFE}"
     if place is None or place.is_file():
@@ -245,13 +246,15 @@ def _file(
         tensors, told = read_pickled(path), {}
     tensors, notes = _named(model, tensors)
     own = zoo.entry(model).own
-    if "variant" in own and "variant" not in given and "sightline" not in told:
-        given = {"variant": "public", **given}
+    options = {**_stem(model, tensors), **_patch(model, tensors)}
+    if "variant" in own and "sightline" not in told:
+        options["variant"] = "public"
         notes = (*notes, "the file is taken to be for torchvision's or timm's network (variant=public)")
     return Pretrained(
         name=f"the weights in '{path}'",
+        origin=str(path.resolve()),
         model=model,
-        options={**_stem(model, tensors, given), **_patch(model, tensors), **given},
+        options=options,
         tensors=tensors,
         file=path,
         sha256=digits,
@@ -279,15 +282,13 @@ def _named(model: str, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]
     return dict(tensors), ()
 
 
-def _stem(model: str, tensors: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+def _stem(model: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Choose the stem whose first kernels are as large as the file's, whatever the size of the images."""
     entry = zoo.entry(model)
-    if "stem" not in entry.own or "stem" in given:
+    if "stem" not in entry.own:
         return {}
     for stem in STEMS:
-        plan = zoo.plan(
-            model, in_channels=3, num_classes=entry.classes, image_size=entry.native[1:], **{**given, "stem": stem}
-        )
+        plan = zoo.plan(model, in_channels=3, num_classes=entry.classes, image_size=entry.native[1:], stem=stem)
         first = next(row for row in arithmetic.table(plan) if row.kernel)
         weight = tensors.get(f"{first.name}.weight")
         if weight is not None and tuple(weight.shape[2:]) == first.kernel:

@@ -17,6 +17,7 @@ from sightline.errors import ModelError
 from sightline.models.fitting import Fitted, fitted
 from sightline.models.network import Network
 from sightline.models.plan import Plan
+from sightline.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Pretrained:
 
     Attributes:
         name: what they are, for messages.
+        origin: what a user would call them: ``imagenet``, or the absolute path.
         model: the network they are for.
-        options: what that network was built with, as far as it is known.
+        options: with which it has to be built, as far as it is known.
         tensors: by our names.
         file: where they were found.
         sha256: of that file.
@@ -39,6 +41,7 @@ class Pretrained:
     """
 
     name: str
+    origin: str
     model: str
     options: Mapping[str, Any]
     tensors: Mapping[str, Tensor] = field(repr=False)
@@ -50,6 +53,21 @@ class Pretrained:
     notes: tuple[str, ...] = ()
     place: Path | None = None
     fetched: Path | None = None
+
+    def adopt(self, settings: Settings) -> Settings:
+        """Give settings the network these weights are for, and the normalisation; what the user set wins.
+
+        Raises:
+            ModelError: the user asks for another variant of the network.
+        """
+        asked, needed = settings.options.get("variant"), self.options.get("variant")
+        if asked and needed and asked != needed:
+            raise ModelError(f"{self.name} are for variant={needed}, not {asked}.", "Leave the option variant out.")
+        update = {"model": self.model, "options": {**self.options, **settings.options}, "weights": self.origin}
+        open_to = settings.normalise == type(settings).model_fields["normalise"].default
+        if self.preprocessing and open_to:
+            update["normalise"] = self.preprocessing.normalisation
+        return settings.model_copy(update=update)
 
     def fit(self, network: Network, classes: tuple[str, ...] = ()) -> Fitted:
         """Fit them to a network, which is left as it is; see ``fitting.fitted``."""
@@ -101,6 +119,8 @@ class Pretrained:
             raise ModelError(
                 f"{self.name} are for {theirs.kind}s, and these are {measured.kind}s.", "Train without weights."
             )
+        if measured.normalisation != "channel" or theirs.normalisation != "channel":
+            return measured, f"inputs are normalised anew, by {measured.normalisation}"
         if theirs.stored != measured.stored:
             return measured, f"mean and deviation are those of these images: the weights know {theirs.stored} pixels"
         mean, std = theirs.mean, theirs.std
@@ -110,6 +130,21 @@ class Pretrained:
             return measured, f"mean and deviation are those of these images: they have {measured.channels} channels"
         said = f"mean {_list(mean)} and deviation {_list(std)} are those of the weights"
         return replace(measured, mean=mean, std=std), said
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Weights that a training began with and whose file is not needed any more: a checkpoint has what became of them.
+
+    Attributes:
+        fresh: the parameters that did not come with them.
+    """
+
+    fresh: frozenset[str]
+
+    def fit(self, network: Network, classes: tuple[str, ...] = ()) -> Fitted:
+        """Leave the network's weights as they are: the checkpoint brings others."""
+        return Fitted(dict(network.state_dict()), self.fresh, ())
 
 
 def _list(values: tuple[float, ...]) -> str:

@@ -25,7 +25,7 @@ from sightline.models import (
 from sightline.models.plan import Plan, Shape, by
 
 if TYPE_CHECKING:
-    from torch import nn
+    from sightline.models.network import Network
 
 CNN = frozenset(
     {
@@ -228,7 +228,7 @@ def plan(name: str, *, in_channels: int, num_classes: int, image_size: int | tup
 
 def build(
     name: str, *, in_channels: int, num_classes: int, image_size: int | tuple[int, ...], **options: Any
-) -> nn.Module:
+) -> Network:
     """Build a network by name.
 
     Args:

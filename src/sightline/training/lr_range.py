@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from sightline.errors import SettingsError, TrainingError
 from sightline.progress import Progress
 from sightline.training.batches import Feed
+from sightline.training.freezing import Freezing
 from sightline.training.precision import Precision, full
 from sightline.training.untouched import untouched
 
@@ -64,6 +65,7 @@ def find(
     high: float = 10.0,
     steps: int = 100,
     progress: Progress | None = None,
+    freezing: Freezing | None = None,
 ) -> Range:
     """Train with a learning rate that rises by the same factor each step, until the loss diverges.
 
@@ -73,12 +75,13 @@ def find(
         model: with the weights a training would begin with.
         batches: (x, y); read again from the beginning if there are fewer than ``steps``.
         loss_fn: called ``loss_fn(yhat, y)``, gives the mean of a batch.
-        optimizer: over the model's parameters; all its groups get the rate that is tried.
+        optimizer: over the model's parameters; its groups keep the ratios of their rates, the highest is tried.
         precision: as in training; fp32 otherwise.
         low: first rate.
         high: last rate.
         steps: rates tried at most.
         progress: shows how far it is.
+        freezing: which parameters stay as they are, as in the first epoch.
 
     Returns:
         The curve, and a tenth of the rate at its lowest point as suggestion: there it falls fast, with room above.
@@ -100,13 +103,16 @@ def find(
     smoothed: list[float] = []
     average = 0.0
     place = feed.state_dict()
+    highest = max(group["lr"] for group in optimizer.param_groups)
+    shares = [group["lr"] / highest if highest else 1.0 for group in optimizer.param_groups]
     try:
         with untouched(model, optimizer), (progress or Progress()).task("Learning rates", total=steps) as task:
             model.train()
+            (freezing or Freezing()).apply(model, 1)
             for number, (x, y) in enumerate(feed.epoch()):
                 rate = low * (high / low) ** (number / (steps - 1))
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
+                for group, share in zip(optimizer.param_groups, shares, strict=True):
+                    group["lr"] = rate * share
                 with precision.forward():
                     yhat = model(x)
                 loss = loss_fn(full(yhat), y)

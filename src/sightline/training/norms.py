@@ -49,12 +49,13 @@ def estimate(
     are used; so no random numbers are drawn. Modes, momenta and counts of batches are afterwards as they were.
 
     Args:
-        model: without such layers, nothing is done. One that evaluation does not pass keeps what it has.
+        model: without such layers, nothing is done. One that evaluation does not pass keeps what it has, and so does
+            one that is frozen.
         batches: (x, y) on the model's device, shuffled: each layer normalises a batch by its own statistics. One with a
             single example, which may have no variance, is passed over, unless there is no other.
         context: what the training runs the model in, such as ``precision.forward``.
     """
-    norms = layers(model).values()
+    norms = [norm for norm in layers(model).values() if _learns(norm)]
     if not norms:
         return
     modes = [(part, part.training) for part in model.modules()]
@@ -78,6 +79,12 @@ def estimate(
             norm.momentum, norm.num_batches_tracked = momentum, tracked
         for part, mode in modes:
             part.training = mode
+
+
+def _learns(norm: _NormBase) -> bool:
+    """Tell whether a norm goes with the training: one whose own weights are frozen keeps its statistics, too."""
+    own = list(norm.parameters(recurse=False))
+    return not own or any(weight.requires_grad for weight in own)
 
 
 class Statistics:

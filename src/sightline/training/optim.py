@@ -57,6 +57,7 @@ def build(
     momentum: float = 0.9,
     decoupled: bool = False,
     options: Mapping[str, Any] | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """Build an optimizer over the model's trained parameters.
 
@@ -70,6 +71,7 @@ def build(
             ``adamw`` always does (Loshchilov & Hutter 2019); else the decay is what torch makes of it: with momentum it
             gathers momentum, and under Adam it is rescaled as the gradient is.
         options: more options of that optimizer, by torch's names; they win.
+        factors: on the learning rate, by the names of parameters; 1 for those that are not named.
 
     Raises:
         SettingsError: the name or an option is unknown, or a value is out of the optimizer's range.
@@ -93,10 +95,11 @@ def build(
         values["momentum"] = momentum
     if name.lower() in OPTIMIZERS and (momentum or name.lower() != "sgd"):
         values |= OPTIMIZERS[name.lower()].options
-    parts = groups(model, weight_decay)
+    values |= dict(options or {})
+    parts = groups(model, values["lr"], weight_decay, factors)
     if by_us:
         parts = [{**part, "weight_decay": 0.0, "decay": part["weight_decay"]} for part in parts]
-    made = make(builder, parts, values | dict(options or {}))
+    made = make(builder, parts, values)
     if by_us:
         made.register_step_pre_hook(_decay)
     return made
@@ -106,8 +109,9 @@ def build(
 def _decay(optimizer: Optimizer, *given: Any) -> None:
     """Let weights decay by the group's own ``decay``; called by torch before each step."""
     for group in optimizer.param_groups:
-        if group["decay"]:
-            torch._foreach_mul_([p for p in group["params"] if p.grad is not None], 1 - group["lr"] * group["decay"])
+        moving = [p for p in group["params"] if p.grad is not None]  # frozen ones have none
+        if group["decay"] and moving:
+            torch._foreach_mul_(moving, 1 - group["lr"] * group["decay"])
 
 
 def make(builder: type[Optimizer], params: Iterable[Any], options: Mapping[str, Any]) -> Optimizer:
@@ -139,16 +143,33 @@ def make(builder: type[Optimizer], params: Iterable[Any], options: Mapping[str, 
         ) from None
 
 
-def groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def groups(
+    model: nn.Module, lr: float, weight_decay: float, factors: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
     """Divide the trained parameters: those with two axes or more decay, norms and biases do not.
+
+    Args:
+        model: whose parameters take gradients.
+        lr: learning rate.
+        weight_decay: of those that decay.
+        factors: on the learning rate, by the names of parameters; 1 for those that are not named.
+
+    Returns:
+        Groups with ``params``, ``lr`` and ``weight_decay``; those with the highest rate first, which is the one told.
 
     Raises:
         ModelError: there is nothing to train, or a lazy layer has no weights yet.
     """
-    params = trained(model)
+    mine = {id(p) for p in trained(model)}
+    rated = [(p, (factors or {}).get(name, 1.0)) for name, p in model.named_parameters() if id(p) in mine]
     parts = [
-        {"params": [p for p in params if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p, own in rated if own == factor and (p.ndim > 1) == decays],
+            "lr": lr * factor,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for factor in sorted({own for _, own in rated}, reverse=True)
+        for decays in (True, False)
     ]
     return [part for part in parts if part["params"]]
 

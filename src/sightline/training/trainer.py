@@ -24,6 +24,7 @@ from sightline.training.batches import Feed, groups, size
 from sightline.training.best import Best
 from sightline.training.constraints import MaxNorm
 from sightline.training.ending import Ending
+from sightline.training.freezing import Freezing
 from sightline.training.norms import Statistics
 from sightline.training.precision import Precision, full
 from sightline.training.rate import Rate, Scheduler
@@ -76,6 +77,7 @@ class Trainer:
         progress: shows what happens; on stderr by default.
         monitor: the number of the history's rows that decides which epoch is best, and early stopping.
         time_limit_s: seconds, over all resumptions, after which the loop ends as after Ctrl-C.
+        freezing: which parameters stay as they are, and until which epoch; it is asked at the start of each.
 
     Attributes:
         stopped: why the last loop ended, a phrase.
@@ -118,6 +120,7 @@ class Trainer:
         progress: Progress | None = None,
         monitor: str = "valid_loss",
         time_limit_s: float | None = None,
+        freezing: Freezing | None = None,
     ) -> None:
         if accumulate < 1 or (clip_norm is not None and not clip_norm > 0):
             raise SettingsError(
@@ -134,6 +137,7 @@ class Trainer:
         self.precision = precision or Precision("fp32", self.device, channels_last=False)
         self.penalty: Callable[[nn.Module], Tensor | float] = penalty or (lambda model: 0.0)
         self.clip_norm = clip_norm
+        self.freezing = freezing or Freezing()
         self.bound = MaxNorm(self.model, max_norm)
         self.accumulate = accumulate
         self.monitor = monitor
@@ -218,6 +222,7 @@ class Trainer:
         began = time.monotonic()
         tally = self._tally
         self.model.train()
+        self.freezing.apply(self.model, self.last_epoch + 1)
         self.optimizer.zero_grad(set_to_none=True)
         with self.progress.task(f"Epoch {self.last_epoch + 1}", total=self._train.total) as task:
             task.advance(tally.batches)
@@ -340,6 +345,7 @@ class Trainer:
         self._cut = ""
         self.interrupted = False
         self.best.leave(self.model)
+        self.freezing.apply(self.model, max(1, self.last_epoch))
         if not self._resumed:
             self._until = self.last_epoch + self.settings.epochs
             self._ending.restart()

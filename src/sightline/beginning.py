@@ -1,0 +1,85 @@
+"""Settings and prepared data -> the network a training begins with: which weights are drawn, given, frozen, slower."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from sightline import plan
+from sightline.models.fitting import Fitted
+from sightline.models.network import Network
+from sightline.models.pretrained import Pretrained
+from sightline.prepared import Prepared
+from sightline.settings import Settings
+from sightline.trained import network_of
+from sightline.training.freezing import Freezing, named
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The network a training begins with.
+
+    Attributes:
+        network: with all its weights; nothing of it is frozen yet, so that an optimizer can hold everything.
+        freezing: what is to be frozen, and until when.
+        factors: on the learning rate, for the parameters that came with weights.
+        fitted: how given weights were brought to the network; None where all are drawn.
+    """
+
+    network: Network
+    freezing: Freezing
+    factors: dict[str, float]
+    fitted: Fitted | None = None
+
+    def frozen(self) -> str:
+        """Say how much is frozen, and until when; an empty string if nothing is."""
+        if not self.freezing.names:
+            return ""
+        sizes = {name: parameter.numel() for name, parameter in self.network.named_parameters()}
+        still = sum(sizes[name] for name in self.freezing.names)
+        until = f"until epoch {self.freezing.thaw_epoch}" if self.freezing.thaw_epoch else "for good"
+        return f"{still:,} of {sum(sizes.values()):,} weights stay as they are {until}"
+
+
+def begin(data: Prepared, settings: Settings) -> Beginning:
+    """Build the network with the weights a training begins with: drawn from the seed, or fitted from those given.
+
+    Args:
+        data: with the weights that the settings ask for.
+        settings: with the network that these weights are for, see ``adopted``.
+
+    Raises:
+        ModelError: the network cannot take images of this size, or the weights do not fit it.
+        SettingsError: the network has no such stage to freeze.
+    """
+    torch.manual_seed(settings.seed)
+    network = network_of(settings, data.preprocessing, len(data.images.classes))
+    if data.weights is None:
+        return Beginning(network, Freezing(), {})
+    fitted = data.weights.fit(network, data.images.classes)
+    network.load_state_dict(fitted.state)
+    factor = settings.old_lr or plan.OLD_LR
+    factors = {name: factor for name, _ in network.named_parameters() if name not in fitted.fresh}
+    return Beginning(
+        network, Freezing(named(network, settings.freeze, fitted.fresh), settings.thaw_epoch), factors, fitted
+    )
+
+
+def adopted(settings: Settings, data: Prepared) -> Settings:
+    """Give the settings the network that the weights are for, if there are any; what the user set wins."""
+    return data.weights.adopt(settings) if isinstance(data.weights, Pretrained) else settings
+
+
+def changes(asked: Settings, given: Settings, fitted: Fitted) -> list[str]:
+    """Say what was done so that weights and network fit each other.
+
+    Args:
+        asked: the settings as the user gave them.
+        given: the same, with the network that the weights are for.
+        fitted: how the weights were brought to it.
+    """
+    options = [f"{name}={value}" for name, value in given.options.items() if asked.options.get(name) != value]
+    built = [*([f"model={given.model}"] if given.model != asked.model else []), *options]
+    needed = [f"the network is built as they need it: {', '.join(built)}"] if built else []
+    return [*needed, *fitted.changes]
