@@ -17,9 +17,11 @@ from sightline.diagnosis.mistakes import Evaluation
 from sightline.errors import RunError, SettingsError, SightlineError
 from sightline.members import Judges, Member, gather, in_order, other_images, own_images
 from sightline.progress import Progress
+from sightline.reports import vote as page
+from sightline.reports.thumbnails import thumbnails
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions
-from sightline.trained import Run, write_report
+from sightline.trained import Run
 from sightline.voting import votes
 from sightline.voting.standing import judge
 
@@ -60,6 +62,7 @@ class Ensemble:
         self._temperature: float | None = None
         self._folder: RunFolder | None = None
         self._own: Judges | SightlineError | None = None
+        self._judged: Judges | None = None
         self._asked: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
     @classmethod
@@ -229,7 +232,11 @@ class Ensemble:
             judges = other_images(self.members, source, progress)
         temperature, weights = self.temperature(progress), self.weights(progress)
         asked = judges.ask(self.members, judges.scored, progress)
-        costs = [member.cost(judges.array(member)) for member in self.members] if timed else None
+        costs, parameters = None, None
+        if timed:
+            costs = [member.cost(judges.array(member)) for member in self.members]
+            weights_of = [(member.run.path, member.weights) for member in self.members]  # views share them
+            parameters = sum(cost.parameters for cost in dict(zip(weights_of, costs, strict=True)).values())
         evaluation, standing = judge(
             asked,
             judges.labels[judges.scored],
@@ -241,10 +248,12 @@ class Ensemble:
             names=judges.names(judges.scored),
             valid=self._valid(progress),
             costs=costs,
+            parameters=parameters,
             part=judges.part,
             notes=judges.notes,
         )
         voted = self._tempered(votes.count(asked, self.vote, weights), temperature)
+        self._judged = judges
         return filing.Outcome(evaluation, standing, judges, voted)
 
     # ---- its folder ----
@@ -289,11 +298,24 @@ class Ensemble:
         self._folder = folder
 
     def report(self, progress: Progress | None = None) -> Path:
-        """Write the report page and give its path; an ensemble without a folder is saved into ``runs`` first."""
+        """Write the report page and give its path; an ensemble without a folder is saved into ``runs`` first.
+
+        Without the images it was scored on, the page has no pictures of the mistakes.
+        """
         progress = progress or Progress()
         if self._folder is None:
             self.save(progress=progress)
-        own = self._own_images(progress)
-        if isinstance(own, SightlineError):
-            progress.note(f"no pictures of the mistakes: {own.fault}")
-        return write_report(self.folder)
+        judges = self._judged
+        standing = page.read(self.folder)
+        if judges is None and standing.part != "images":
+            own = self._own_images(progress)
+            judges = None if isinstance(own, SightlineError) else own
+        if judges is None:
+            progress.note("no pictures of the mistakes: the images it was scored on are not at hand.")
+            return page.write(self.folder)
+        rows = dict(zip(judges.names(judges.scored), judges.scored.tolist(), strict=True))
+        worst = self.folder.read_json(self.folder.evaluation, "show its mistakes")["worst"]
+        named = [mistake.name for mistake in standing.together] + [mistake["name"] for mistake in worst]
+        names = [name for name in dict.fromkeys(named) if name in rows]
+        array = judges.array(self.members[0])
+        return page.write(self.folder, thumbnails=thumbnails(array, [rows[name] for name in names], names))

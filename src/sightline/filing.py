@@ -45,12 +45,12 @@ class Outcome:
     @property
     def headline(self) -> str:
         """The result in one sentence."""
-        right, best = self.evaluation.accuracy, self.standing.members[self.standing.reference]
-        gain, part = best.gain["accuracy"], "" if self.standing.part == "images" else f"{self.standing.part} "
+        best = self.standing.members[self.standing.reference]
+        gain, score = best.gain[self.standing.lead], self.standing.led(best)
         return (
-            f"{right.value:.1%} of {self.standing.count} {part}images recognised (95 % interval {right.low:.1%} to "
-            f"{right.high:.1%}) by a {self.standing.vote} vote of {len(self.standing.members)}; best member "
-            f"{best.name} {best.accuracy.value:.1%}, gain {gain.value:+.1%} ({gain.low:+.1%} to {gain.high:+.1%})"
+            f"{self.evaluation.sentence('' if self.standing.part == 'images' else self.standing.part)}, by a "
+            f"{self.standing.vote} vote of {len(self.standing.members)}; best member {best.name} {score.value:.1%}, "
+            f"gain {gain.value:+.1%} ({gain.low:+.1%} to {gain.high:+.1%})"
         )
 
 

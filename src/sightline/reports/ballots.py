@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 from sightline.diagnosis.intervals import Figure
-from sightline.reports.svg import Scale, Svg, around, axes, fit, short, tag, text, width
+from sightline.reports.svg import Scale, Svg, around, axes, clean, fit, short, tag, text, width
 from sightline.voting.diversity import Diversity
 
 WIDTH = 440.0
@@ -16,6 +17,7 @@ LABELS = 150.0
 """Units, at most, for the names on the left."""
 
 ROW = 25.0
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def lines(rows: Sequence[Line], title: str, *, mark: float | None = None, signed
     left = 12 + min(LABELS, max(width(row.name, bold=row.kind != "plain") for row in rows))
     base = 30 + ROW * len(rows)
     x = Scale(*bounds, left + 8, WIDTH - 62)
-    ticks = {tick: f"{tick:+g}" if signed and tick else short(tick) for tick in x.ticks(5)}
+    ticks = {tick: (f"{tick:+g}" if signed and tick else short(tick)).replace("-", MINUS) for tick in x.ticks(5)}
     frame = axes(x, Scale(0, 1, base, 30), x_title="", y_title=title, x_ticks=ticks, y_ticks={})
     body = [tag("line", x1=x(tick), x2=x(tick), y1=26, y2=base, kind="grid") for tick in ticks] + [frame]
     if mark is not None:
@@ -56,7 +58,7 @@ def lines(rows: Sequence[Line], title: str, *, mark: float | None = None, signed
     for number, row in enumerate(rows):
         y = 30 + ROW * (number + 0.5)
         low, high = (x(100 * end) for end in _ends(row.figure))
-        value = f"{100 * row.figure.value:{'+' if signed else ''}.1f}{'' if signed else ' %'}"
+        value = f"{100 * row.figure.value:{'+' if signed else ''}.1f}{'' if signed else ' %'}".replace("-", MINUS)
         strong = "strong" if row.kind != "plain" else ""
         body.append(text(0, y + 4, fit(row.name, left - 8), kind=strong or "title", whole=row.name))
         body.append(tag("line", x1=low, x2=high, y1=y, y2=y, kind="whisker"))
@@ -84,14 +86,15 @@ def agreement(found: Diversity, names: Sequence[str], errors: Sequence[float]) -
         errors: share of images that each gets wrong.
     """
     count = len(names)
-    left = 30 + min(LABELS, max(map(width, names)))
+    start = 20.0 if count < 10 else 27.0
+    left = start + 10 + min(LABELS, max(map(width, names)))
     side = min(58.0, (WIDTH - left - 2) / count)
     top = 24.0
     body = []
     for number, name in enumerate(names):
         middle = (number + 0.5) * side
         body.append(text(0, top + middle + 4, f"{number + 1}", kind="strong"))
-        body.append(text(20, top + middle + 4, fit(name, left - 28), whole=name))
+        body.append(text(start, top + middle + 4, fit(name, left - start - 8), whole=name))
         body.append(text(left + middle, top - 8, f"{number + 1}", anchor="middle", kind="strong"))
     most = max((pair.differ for pair in found.pairs), default=0.0) or 1.0
     for pair in found.pairs:
@@ -118,7 +121,9 @@ def _cell(
     shade = min(6, 1 + int(depth * 6)) if depth >= 0 else 0
     x, y = left + column * side, top + row * side
     fill = f"{kind} l{shade}" if shade else kind
-    drawn = tag("rect", tag("title", said), x=x + 1, y=y + 1, width=side - 2, height=side - 2, rx=2, kind=fill)
+    drawn = tag(
+        "rect", tag("title", escape(clean(said))), x=x + 1, y=y + 1, width=side - 2, height=side - 2, rx=2, kind=fill
+    )
     size = min(12.0, side * 0.36)
     if size < 6:
         return drawn

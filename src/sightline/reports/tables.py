@@ -88,15 +88,15 @@ def standing(found: Standing) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
 
-    weighted = found.vote == "weighted"
+    weighted, lead = found.vote == "weighted", found.lead.replace("_", " ")
     table = Table(box=None, pad_edge=False)
     table.add_column("member", overflow="fold")
-    for title in ("accuracy (95 %)", "macro-F1", "loss", "vote gains (95 %)", *(["share"] if weighted else []), "ms"):
+    for title in (lead, "macro-F1", "loss", "the vote gains", *(["share"] if weighted else []), "ms"):
         table.add_column(title, justify="right", no_wrap=True)
 
     def row(seat: Seat, name: str, style: str = "") -> None:
-        gain = seat.gain.get("accuracy")
-        cells = [_spread(seat.accuracy), f"{seat.macro_f1.value:.1%}", f"{seat.loss.value:.3f}"]
+        gain = seat.gain.get(found.lead)
+        cells = [_spread(found.led(seat)), f"{seat.macro_f1.value:.1%}", f"{seat.loss.value:.3f}"]
         cells += ["" if gain is None else _spread(gain, "+"), *([f"{seat.weight:.2f}"] if weighted else [])]
         table.add_row(name, *cells, "" if seat.cost is None else f"{seat.cost.ms:.2f}", style=style)
 

@@ -9,16 +9,18 @@ from typing import Any
 
 from sightline import files
 from sightline.diagnosis.intervals import Figure
-from sightline.reports import ballots, facts, frame, plots, sections
-from sightline.reports.ballots import Line
+from sightline.reports import ballots, facts, frame, plots, result, sections
+from sightline.reports.ballots import MINUS, Line
 from sightline.reports.frame import data_uri
-from sightline.reports.svg import Svg, fit
-from sightline.reports.words import SPACE, count, counted, decimal, duration, interval, percent
+from sightline.reports.svg import Svg
+from sightline.reports.words import SPACE, count, counted, decimal, drawing, duration, percent
 from sightline.run import RunFolder
 from sightline.voting.standing import Seat, Standing
 
 SHOWN = 12
 """Images that all get wrong which are shown before the rest is folded away."""
+
+NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
 
 KINDS = {
     "hard": "Each member names one class; most votes win, and ties go to the class with more probability in sum.",
@@ -51,8 +53,8 @@ def write(folder: RunFolder, *, thumbnails: Mapping[str, bytes] | None = None) -
     """
     run, standing = facts.read(folder), read(folder)
     files.make_folder(folder.figures)
-    for name, drawing in drawings(run, standing).items():
-        files.write_text(folder.figures / f"{name}.svg", str(drawing))
+    for name, picture in drawings(run, standing).items():
+        files.write_text(folder.figures / f"{name}.svg", str(picture))
     files.write_text(folder.report, render(run, standing, thumbnails=thumbnails))
     return folder.report
 
@@ -61,8 +63,8 @@ def drawings(run: facts.Facts, standing: Standing) -> dict[str, Svg]:
     """Draw what the page shows, by name."""
     found = {
         "members": scores(standing),
-        "gain": gains(standing, "accuracy", "The vote's gain in accuracy, points"),
-        "gain-macro-f1": gains(standing, "macro_f1", "The vote's gain in macro-F1, points"),
+        "gain": gains(standing, standing.lead),
+        "gain-macro-f1": gains(standing, "macro_f1"),
         "agreement": ballots.agreement(
             standing.diversity,
             [seat.name for seat in standing.members],
@@ -76,16 +78,16 @@ def drawings(run: facts.Facts, standing: Standing) -> dict[str, Svg]:
 
 
 def scores(standing: Standing) -> Svg:
-    """Draw the accuracies of members and vote."""
-    rows = [Line(seat.name, seat.accuracy) for seat in standing.members]
-    rows.append(Line(standing.whole.name, standing.whole.accuracy, "valid"))
-    return ballots.lines(rows, "Right answers, %", mark=standing.whole.accuracy.value)
+    """Draw the leading scores of members and vote."""
+    rows = [Line(seat.name, standing.led(seat)) for seat in standing.members]
+    rows.append(Line(standing.whole.name, standing.led(standing.whole), "valid"))
+    return ballots.lines(rows, f"{NAMES[standing.lead].capitalize()}, %", mark=standing.led(standing.whole).value)
 
 
-def gains(standing: Standing, score: str, title: str) -> Svg:
+def gains(standing: Standing, score: str) -> Svg:
     """Draw what the vote gains on each member, coloured where chance does not explain it."""
     rows = [Line(f"over {seat.name}", seat.gain[score], _kind(seat.gain[score])) for seat in standing.members]
-    return ballots.lines(rows, title, mark=0.0, signed=True)
+    return ballots.lines(rows, f"The vote’s gain in {NAMES[score]}, points", mark=0.0, signed=True)
 
 
 def _kind(gain: Figure) -> str:
@@ -95,7 +97,7 @@ def _kind(gain: Figure) -> str:
 def render(run: facts.Facts, standing: Standing, *, thumbnails: Mapping[str, bytes] | None = None) -> str:
     """Give the page as text; see ``write``."""
     pictures = {name: data_uri(picture, name) for name, picture in (thumbnails or {}).items()}
-    drawn = {name.replace("-", "_"): sections.drawing(picture) for name, picture in drawings(run, standing).items()}
+    drawn = {name.replace("-", "_"): drawing(picture) for name, picture in drawings(run, standing).items()}
     found = run.evaluation
     together = [{"mistake": mistake, "picture": pictures.get(mistake.name)} for mistake in standing.together]
     return frame.render(
@@ -103,13 +105,14 @@ def render(run: facts.Facts, standing: Standing, *, thumbnails: Mapping[str, byt
         run=run,
         name=run.path.resolve().name,
         standing=standing,
+        lead=NAMES[standing.lead],
         headline=headline(run, standing),
         drawn=drawn,
         rows=table(standing),
         subset=subset(run, standing),
         differences=differences(run, standing),
         together={"first": together[:SHOWN], "more": together[SHOWN:]},
-        tiles=sections.tiles(found) if found else [],
+        tiles=result.tiles(found) if found else [],
         classes=sections.classes(run, found) if found else None,
         calibration=sections.calibration(found) if found else None,
         mistakes=sections.mistakes(found, pictures) if found else None,
@@ -123,15 +126,15 @@ def headline(run: facts.Facts, standing: Standing) -> dict[str, str]:
     """Say what the vote is worth in a sentence, and how sure that is."""
     whole, best = standing.whole, standing.members[standing.reference]
     held = {"test": "held-out ", "validation": "validation "}.get(standing.part, "")
-    things = counted(standing.count, run.things).split(SPACE)[-1]
-    title = (
-        f"A vote of {len(standing.members)} gets {percent(whole.accuracy.value)} of {count(standing.count)} {held}"
-        f"{things} right"
-    )
-    gain = best.gain["accuracy"]
+    scored = f"{count(standing.count)} {held}{counted(standing.count, run.things).split(SPACE)[-1]}"
+    score = percent(standing.led(whole).value)
+    title = f"A vote of {len(standing.members)} gets {score} of {scored} right"
+    if standing.lead != "accuracy":
+        title = f"A vote of {len(standing.members)} reaches {score} {NAMES[standing.lead]} on {scored}"
+    gain = best.gain[standing.lead]
     chosen = f"the best on validation {run.things}" if standing.best is not None else f"the best on these {run.things}"
     lede = (
-        f"‘{best.name}’, {chosen}, gets {percent(best.accuracy.value)} alone. The vote gains {points(gain)} on it "
+        f"‘{best.name}’, {chosen}, gets {percent(standing.led(best).value)} alone. The vote gains {points(gain)} on it "
         f"(95 % interval {span(gain)}): {_verdict(gain)}"
     )
     return {"title": title, "lede": lede}
@@ -142,43 +145,49 @@ def _verdict(gain: Figure) -> str:
         return "more than chance explains."
     if (gain.high or 0) < 0:
         return "voting does harm here; use that member alone."
-    return "as much as chance may give. More images would tell."
+    return "a difference that chance may explain; more images would tell."
 
 
 def points(gain: Figure) -> str:
     """Write a difference of shares: ``+1.1 points``."""
-    return f"{100 * gain.value:+.1f} points".replace("-", "−")
+    return f"{100 * gain.value:+.1f} points".replace("-", MINUS)
 
 
 def span(gain: Figure) -> str:
     """Write its interval: ``−2.6 to +4.8``."""
-    return f"{100 * (gain.low or 0):+.1f} to {100 * (gain.high or 0):+.1f}".replace("-", "−")
+    return f"{100 * (gain.low or 0):+.1f} to {100 * (gain.high or 0):+.1f}".replace("-", MINUS)
 
 
 def table(standing: Standing) -> list[dict[str, Any]]:
     """List members, vote and subset as rows of texts."""
-    rows = [_row(seat, best=number == standing.best) for number, seat in enumerate(standing.members)]
-    rows.append({**_row(standing.whole), "whole": True})
+    rows = [_row(standing, seat, best=number == standing.best) for number, seat in enumerate(standing.members)]
+    rows.append({**_row(standing, standing.whole), "whole": True})
     if standing.subset is not None:
-        rows.append({**_row(standing.subset), "name": f"only {standing.subset.name}", "aside": True})
+        rows.append({**_row(standing, standing.subset), "name": f"only {standing.subset.name}", "aside": True})
     return rows
 
 
-def _row(seat: Seat, *, best: bool = False) -> dict[str, Any]:
-    gain, cost = seat.gain.get("accuracy"), seat.cost
+def _row(standing: Standing, seat: Seat, *, best: bool = False) -> dict[str, Any]:
+    gain, cost = seat.gain.get(standing.lead), seat.cost
     return {
         "name": seat.name,
         "best": best,
         "whole": False,
         "aside": False,
         "seat": seat,
+        "lead": standing.led(seat),
         "gain": "" if gain is None else points(gain).removesuffix(" points"),
         "gain_span": "" if gain is None else span(gain),
         "weight": percent(seat.weight),
         "parameters": "" if cost is None else _many(cost.parameters),
         "multiply_adds": "" if cost is None or cost.multiply_adds is None else _many(cost.multiply_adds),
-        "time": "" if cost is None else duration(cost.ms / 1000) if cost.ms >= 1000 else f"{cost.ms:.2g}{SPACE}ms",
+        "time": "" if cost is None else _brief(cost.ms),
     }
+
+
+def _brief(ms: float) -> str:
+    """Write milliseconds: ``3.5 ms``, ``61 µs``."""
+    return duration(ms / 1000) if ms >= 1000 else f"{ms:.2g}{SPACE}ms" if ms >= 0.1 else f"{1000 * ms:.2g}{SPACE}µs"
 
 
 def _many(number: int) -> str:
@@ -195,13 +204,17 @@ def subset(run: facts.Facts, standing: Standing) -> str:
         return ""
     if standing.subset is None:
         return f"On the validation {run.things} no smaller vote had a lower loss: every member helps."
-    few, gain = standing.subset, standing.subset.gain["accuracy"]
-    loses = (gain.low or 0) > 0
+    few, gain = standing.subset, standing.subset.gain[standing.lead]
+    worth = "the others may not be worth their cost."
+    if (gain.low or 0) > 0:
+        worth = "all are worth their cost."
+    elif (gain.high or 0) < 0:
+        worth = "the others do harm."
     return (
         f"On the validation {run.things} the vote of ‘{few.name}’ alone had the lowest loss "
         f"({decimal(few.valid_loss or 0)} nats, all together {decimal(standing.whole.valid_loss or 0)}). On the scored "
-        f"{run.things} it gets {percent(few.accuracy.value)}, the vote of all {points(gain)} more (95 % interval "
-        f"{span(gain)}): {'all are worth their cost.' if loses else 'the others may not be worth their cost.'}"
+        f"{run.things} it gets {percent(standing.led(few).value)}, from which the vote of all differs by "
+        f"{points(gain)} (95 % interval {span(gain)}): {worth}"
     )
 
 
@@ -218,16 +231,14 @@ def differences(run: facts.Facts, standing: Standing) -> list[str]:
             "mistakes, the more a vote can gain."
         )
     told.append(
-        f"{_sentence(percent(found.none_right))} no member gets right, {percent(found.same_wrong)} all call by the same "
-        "wrong name: no vote of these members can mend that."
+        f"{percent(found.none_right)} no member gets right, {percent(found.same_wrong)} all call by the same wrong "
+        "name: no vote of these members can mend that."
     )
     if found.q is not None:
-        told.append(f"Yule’s Q is {found.q:.2f} on average: 1 where members are right on the same {run.things}, 0 by chance.")
+        told.append(
+            f"Yule’s Q is {found.q:.2f} on average: 1 where members are right on the same {run.things}, 0 by chance."
+        )
     return told
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def usage(run: facts.Facts) -> dict[str, str]:
@@ -254,5 +265,3 @@ def usage(run: facts.Facts) -> dict[str, str]:
             ]
         ),
     }
-
-

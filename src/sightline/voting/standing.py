@@ -82,6 +82,7 @@ class Standing:
         part: ``test``, ``validation`` or ``images``: what was scored.
         count: how many images.
         vote: how they voted.
+        lead: the score that counts: ``accuracy``, or ``balanced_accuracy`` where classes are skewed.
         whole: the vote of all; its gain is empty.
         members: one for each.
         best: number of the member with the lowest loss on the validation images; None if there are none.
@@ -96,6 +97,7 @@ class Standing:
     part: str
     count: int
     vote: str
+    lead: str
     whole: Seat
     members: tuple[Seat, ...]
     best: int | None
@@ -110,7 +112,12 @@ class Standing:
         """The member to compare the vote with: the best on validation, or else on the scored images."""
         if self.best is not None:
             return self.best
-        return int(np.argmax([seat.accuracy.value for seat in self.members]))
+        return int(np.argmax([self.led(seat).value for seat in self.members]))
+
+    def led(self, seat: Seat) -> Figure:
+        """Give a seat's leading score."""
+        found: Figure = getattr(seat, self.lead)
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain JSON values: the layout of ``vote.json``."""
@@ -141,6 +148,7 @@ def judge(
     names: Sequence[str] | None = None,
     valid: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
     costs: Sequence[Cost] | None = None,
+    parameters: int | None = None,
     part: str = "test",
     notes: Sequence[str] = (),
 ) -> tuple[Evaluation, Standing]:
@@ -158,6 +166,7 @@ def judge(
         valid: probabilities (M, n, K) and labels (n,) of validation images, by which the best member and the best
             subset are chosen; None if there are none.
         costs: of each member.
+        parameters: of all together, if some share their weights; None adds up those of the members.
         part: what the images are.
         notes: on how they were chosen.
 
@@ -196,13 +205,14 @@ def judge(
         part=part,
         count=len(labels),
         vote=vote,
+        lead="balanced_accuracy" if evaluation.skewed else "accuracy",
         whole=Seat(
             f"{vote} vote",
             **_scores(evaluation),
             gain={},
             weight=1.0,
             valid_loss=None if valid is None else votes.loss(votes.count(valid[0], vote, share), valid[1]),
-            cost=_total(costs) if costs else None,
+            cost=_total(costs, parameters) if costs else None,
         ),
         members=tuple(
             seat(name, probabilities[m].astype(np.float64), float(share[m]), losses[m], costs[m] if costs else None)
@@ -231,10 +241,10 @@ def _scores(found: Evaluation) -> dict[str, Figure]:
     return {score: getattr(found, score) for score in SCORES}
 
 
-def _total(costs: Sequence[Cost]) -> Cost:
+def _total(costs: Sequence[Cost], parameters: int | None) -> Cost:
     known = [cost.multiply_adds for cost in costs if cost.multiply_adds is not None]
     return Cost(
-        sum(cost.parameters for cost in costs),
+        sum(cost.parameters for cost in costs) if parameters is None else parameters,
         sum(known) if len(known) == len(costs) else None,
         sum(cost.ms for cost in costs),
     )

@@ -26,7 +26,7 @@ class View:
     """One way to look at an image.
 
     Attributes:
-        words: ``"mirrored"``, ``"moved left by 1"``.
+        words: ``"mirrored"``, ``"1 left"``: moved by one position.
         axis: of the network's input (B, C, *size) along which it changes.
         move: positions it is moved by along that axis; what comes into view repeats the edge.
         flip: turned around along that axis.
@@ -86,7 +86,7 @@ def _shifts(preprocessing: Preprocessing) -> tuple[View, ...]:
     for axis, (side, sides) in enumerate(zip(preprocessing.size, _SIDES[preprocessing.kind], strict=True), 2):
         by = max(1, round(side * DISTANCE))
         if side > by:
-            views += [View(f"moved {word} by {by}", axis, move) for word, move in zip(sides, (-by, by), strict=True)]
+            views += [View(f"{by} {word}", axis, move) for word, move in zip(sides, (-by, by), strict=True)]
     return tuple(views)
 
 
