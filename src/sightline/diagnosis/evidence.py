@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,6 @@ from numpy.typing import NDArray
 
 from sightline.errors import RunError
 from sightline.run import RunFolder
-from sightline.training.history import History
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -133,7 +134,7 @@ def of_run(folder: RunFolder) -> Evidence:
         RunError: a file is damaged, or there is no history yet.
     """
     state = folder.read_state()
-    rows = History.read(folder.need(folder.history, "diagnose it")).rows
+    rows = _rows(folder.need(folder.history, "diagnose it"))
     data = folder.read_json(folder.data) if folder.data.is_file() else {}
     scores = folder.read_json(folder.evaluation) if folder.evaluation.is_file() else {}
     counts = {part: sum(each) for part, each in data.get("counts", {}).items() if each is not None}
@@ -146,7 +147,7 @@ def of_run(folder: RunFolder) -> Evidence:
         prior=float(held_out.max() / held_out.sum()) if held_out.sum() else None,
         settings=_settings(folder),
         reasons=data.get("reasons", {}),
-        instruments=History.read(folder.instruments).rows if folder.instruments.is_file() else (),
+        instruments=_rows(folder.instruments) if folder.instruments.is_file() else (),
         probes=folder.read_json(folder.probes) if folder.probes.is_file() else {},
         found=folder.read_json(folder.findings) if folder.findings.is_file() else (),
         state=state,
@@ -165,6 +166,16 @@ def of_rows(rows: Iterable[Mapping[str, float]], **known: Any) -> Evidence:
         **known: other fields of ``Evidence``.
     """
     return Evidence(rows=[dict(row) for row in rows], **{"where": "history", **known})
+
+
+def _rows(path: Path) -> Rows:
+    """Read JSON lines; a last line without its end is what a kill leaves, and is not yet a row."""
+    try:
+        *lines, _ = path.read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line) for line in lines if line.strip()]
+        return [{name: math.nan if value is None else float(value) for name, value in row.items()} for row in rows]
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as error:
+        raise RunError(f"'{path}' is damaged: {error}.", "Restore it from a copy, or train again.") from None
 
 
 def _examples(folder: RunFolder, rows: Rows) -> NDArray[Any] | None:

@@ -87,8 +87,8 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "fit/undertrained",
         "warning",
-        f"the validation loss was still falling when the learning rate ran out: going by its pace, as many epochs "
-        f"again would lower it by about {gain.value:.0%} (95 % interval {_span(gain)}).",
+        f"the validation loss was still falling when the training ended: going by its pace, as many epochs again "
+        f"would lower it by about {gain.value:.0%} (95 % interval {_span(gain)}).",
         "sure" if gain.low > limits.gain and gain.value > 1.5 * limits.gain and m.epochs >= 10 else "likely",
         gain=gain.as_dict(),
         epochs=m.epochs,

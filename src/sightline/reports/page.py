@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sightline import files
-from sightline.reports import facts, frame, plots, result, sections
+from sightline.reports import facts, frame, judged, plots, result, sections
 from sightline.reports.frame import data_uri
 from sightline.run import RunFolder
 
@@ -65,6 +65,7 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         name=run.path.resolve().name,
         headline=result.headline(run),
         tiles=result.tiles(found) if found else [],
+        verdict=judged.section(RunFolder(run.path)),
         training=sections.training(run),
         inputs=data_uri(run.inputs, "inputs.png") if run.inputs else "",
         curves=sections.curves(run),
