@@ -88,7 +88,7 @@ COMMANDS: dict[str, set[str]] = {
     },
     "push": {"public", "report", "license", "only-to", "json", "quiet"},
     "pull": {"to", "revision", "json", "quiet"},
-    "models": {"input", "classes", "option", "dense", "json"},
+    "models": {"input", "classes", "option", "dense", "draw", "json"},
     "cache": {"clear", "json"},
     "doctor": {"json"},
 }

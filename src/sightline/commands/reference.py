@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sightline.commands.arguments import AsJson, print_json, show
+from sightline.errors import SettingsError
 from sightline.flags import pairs
 
 
@@ -18,17 +20,27 @@ def models(
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes; else the paper's.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", help="An option of the network, key=value.")] = None,
     dense: Annotated[bool, typer.Option("--dense", help="Also the weights dense layers would need.")] = False,
+    draw: Annotated[Path | None, typer.Option("--draw", help="Draw it into this file (SVG), maps to scale.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the networks, or one of them layer by layer: sizes, receptive fields, parameters, multiply-adds."""
     from sightline.reports.tables import layers, networks
 
     if name is None:
+        if draw is not None:
+            raise SettingsError("--draw draws one network.", f"Name it: sightline models resnet18 --draw {draw}.")
         listing, rows = networks()
     else:
-        from sightline.models.zoo import table
+        from sightline.models.arithmetic import table
+        from sightline.models.zoo import plan_for
 
-        listing, rows = layers(table(name, shape, num_classes=classes, **pairs(option or [], "--option")), dense=dense)
+        plan = plan_for(name, shape, num_classes=classes, **pairs(option or [], "--option"))
+        listing, rows = layers(table(plan), dense=dense)
+        if draw is not None:
+            from sightline.files import write_text
+            from sightline.reports.network import draw as drawing
+
+            write_text(draw, str(drawing(plan)))
     if as_json:
         print_json(rows)
         return

@@ -265,15 +265,15 @@ def _shape(name: str, found: Entry, channels: int, size: int | tuple[int, ...]) 
     return (channels, *sizes)
 
 
-def table(
+def plan_for(
     name: str, input_shape: str | Shape | None = None, *, num_classes: int | None = None, **options: Any
-) -> list[arithmetic.Row]:
-    """Work out every layer of a network from integers. Imports no torch.
+) -> Plan:
+    """Plan a network; what is left out is the paper's. Imports no torch.
 
     Args:
         name: a name of ``ZOO``.
-        input_shape: ``(channels, *positions)`` or ``"3x224x224"``; None takes the paper's.
-        num_classes: length of the logits; None takes the paper's.
+        input_shape: ``(channels, *positions)`` or ``"3x224x224"``.
+        num_classes: length of the logits.
         options: as for ``build``.
 
     Raises:
@@ -288,7 +288,14 @@ def table(
         input_shape = tuple(map(int, input_shape.split("x")))
     channels, *sizes = found.native if input_shape is None else input_shape
     classes = found.classes if num_classes is None else num_classes
-    return arithmetic.table(plan(name, in_channels=channels, num_classes=classes, image_size=tuple(sizes), **options))
+    return plan(name, in_channels=channels, num_classes=classes, image_size=tuple(sizes), **options)
+
+
+def table(
+    name: str, input_shape: str | Shape | None = None, *, num_classes: int | None = None, **options: Any
+) -> list[arithmetic.Row]:
+    """Work out every layer of a network from integers; the arguments are ``plan_for``'s. Imports no torch."""
+    return arithmetic.table(plan_for(name, input_shape, num_classes=num_classes, **options))
 
 
 def parameters(name: str) -> int:

@@ -133,20 +133,23 @@ def networks() -> tuple[RenderableType, list[dict[str, Any]]]:
     """List the zoo as a table and as plain rows."""
     from rich.table import Table
 
-    from sightline.models.zoo import ZOO, parameters
+    from sightline.models import arithmetic
+    from sightline.models.zoo import ZOO
+    from sightline.models.zoo import table as layers_of
 
-    rows = [
-        {"name": name, "year": entry.year, "paper": entry.paper, "idea": entry.idea, "parameters": parameters(name)}
-        for name, entry in ZOO.items()
-    ]
+    rows = []
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    table.add_column("year", justify="right")
-    table.add_column("parameters", justify="right")
+    for title in ("year", "parameters", "10^6 multiply-adds"):
+        table.add_column(title, justify="right")
     table.add_column("idea")
     table.add_column("paper")
     for name, entry in ZOO.items():
-        table.add_row(name, str(entry.year), f"{parameters(name):,}", entry.idea, entry.paper)
+        layers = layers_of(name)
+        counts = {"parameters": arithmetic.parameters(layers), "multiply_adds": arithmetic.multiply_adds(layers)}
+        rows.append({"name": name, "year": entry.year, "paper": entry.paper, "idea": entry.idea, **counts})
+        learnt, work = f"{counts['parameters']:,}", f"{counts['multiply_adds'] / 1e6:,.1f}"
+        table.add_row(name, str(entry.year), learnt, work, entry.idea, entry.paper)
     return table, rows
 
 
