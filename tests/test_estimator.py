@@ -7,7 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from imblearn.pipeline import Pipeline
+from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import cross_val_score
@@ -16,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sightline import ImageClassifier
-from sightline.errors import SightlineError
+from sightline.errors import SettingsError, SightlineError
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,51 @@ def test_works_in_scikit_learns_machines(digits: tuple[np.ndarray, np.ndarray]) 
         [("a", piped), ("b", clone(piped).set_params(imageclassifier__random_state=1))], voting="soft"
     )
     assert vote.fit(flat[:400], y[:400]).score(flat[400:], y[400:]) > 0.8
+
+
+@pytest.mark.parametrize("voting", ["hard", "soft"])
+def test_networks_of_different_kinds_vote_on_images(voting: str, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    names = np.array([f"digit {label}" for label in y])
+    networks = [("a", clone(FAST)), ("b", clone(FAST).set_params(model="logistic", random_state=1))]
+    vote = VotingClassifier([*networks, ("c", clone(FAST).set_params(image_size=6))], voting=voting)
+    vote.fit(x[:400], names[:400])
+    assert vote.score(x[400:], names[400:]) > 0.75
+    assert set(vote.predict(x[:50])) <= set(names)
+    if voting == "soft":
+        mean = np.mean([network.predict_proba(x[400:]) for network in vote.estimators_], axis=0)
+        assert np.allclose(vote.predict_proba(x[400:]), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", [RandomOverSampler(random_state=0), SMOTE(random_state=0, k_neighbors=3)], ids=str)
+def test_works_behind_the_samplers_of_imbalanced_learn(
+    sampler: BaseEstimator, digits: tuple[np.ndarray, np.ndarray]
+) -> None:
+    x, y = digits
+    rows = np.concatenate([np.flatnonzero(y[:400] == k)[: 10 if k % 2 else 40] for k in range(10)])
+    flat = x.reshape(len(x), -1)
+    piped = Pipeline([("balance", sampler), ("network", clone(FAST).set_params(shape=(8, 8), epochs=10))])
+    piped.fit(flat[rows], y[rows])
+    assert piped.score(flat[400:], y[400:]) > 0.5
+    network = piped.named_steps["network"]
+    assert network._preprocessing.shape == (1, 8, 8)
+    assert network._preprocessing.stored == "uint8", "SMOTE keeps the type of pixels"
+    assert cross_val_score(clone(piped).set_params(network__epochs=1), flat[rows], y[rows], cv=2).shape == (2,)
+
+
+def test_signals_work_behind_smote() -> None:
+    random = np.random.default_rng(0)
+    y = np.array([0] * 40 + [1] * 8)
+    x = random.normal(size=(48, 30)) + 2 * y[:, None] * np.sin(np.arange(30))
+    network = ImageClassifier("bigru", options={"hidden": 8, "layers": 1}, epochs=8, lr=0.01, batch_size=16)
+    piped = Pipeline([("balance", SMOTE(random_state=0, k_neighbors=3)), ("network", network)]).fit(x, y)
+    assert piped.score(x, y) > 0.9
+
+
+def test_a_shape_that_does_not_fit_is_told(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    with pytest.raises(SettingsError, match=r"'shape' is \(8, 9\), 72 numbers; X has the shape \(600, 64\)"):
+        clone(FAST).set_params(shape=(8, 9)).fit(x.reshape(600, -1), y)
 
 
 def test_a_fitted_classifier_survives_copying(digits: tuple[np.ndarray, np.ndarray]) -> None:

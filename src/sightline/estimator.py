@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sightline.assembly import assemble, resolve
 from sightline.data import arrays
 from sightline.diagnosis.calibration import fit_temperature
+from sightline.errors import SettingsError
 from sightline.prepared import prepare
 from sightline.progress import Progress
 from sightline.serving.predict import Predictor
@@ -25,12 +27,18 @@ from sightline.training import device as devices
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """An image classifier that works in ``Pipeline``, ``cross_val_score``, ``GridSearchCV`` and ``VotingClassifier``.
 
+    Also behind imbalanced-learn's samplers, in its ``Pipeline``; what they repeat stays on one side of the split below,
+    but what SMOTE invents may resemble examples on the other.
+
     A share of the training data is kept to choose the best epoch; nothing is written but a temporary folder,
     and nothing is printed unless ``quiet=False``. The parameters are those of ``Settings`` with the same names.
 
     Args:
         model: name of the network; ``mlp`` takes plain feature rows, too.
         options: the network's own options.
+        shape: of one example, where X holds it as a row of numbers: (height, width), (height, width, channels),
+            (channels, length) or (length,). So images can pass through what only takes rows: imbalanced-learn's
+            samplers, scikit-learn's scalers.
         image_size: side in pixels, or (height, width); None keeps or chooses.
         resize: ``pad``, ``crop`` or ``squash``.
         normalise: ``none``, ``pixel``, ``channel`` or ``zca``.
@@ -68,6 +76,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model: str = "resnet18",
         *,
         options: dict[str, Any] | None = None,
+        shape: tuple[int, ...] | None = None,
         image_size: int | tuple[int, int] | None = None,
         resize: str = "pad",
         normalise: str = "channel",
@@ -95,6 +104,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.model = model
         self.options = options
+        self.shape = shape
         self.image_size = image_size
         self.resize = resize
         self.normalise = normalise
@@ -133,10 +143,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", ensure_min_samples=4)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
-        images = arrays.assemble([arrays.from_pair(_stored(X), codes)], name="arrays", layout="arrays (X, y)")
+        X = _shaped(_stored(X), self.shape)
+        images = arrays.assemble([arrays.from_pair(X, codes)], name="arrays", layout="arrays (X, y)")
         images = images.relabel(images.labels, tuple(str(label) for label in self.classes_))
         parameters = self.get_params()
         quiet, seed = parameters.pop("quiet"), parameters.pop("random_state")
+        del parameters["shape"]
         values = {name: value for name, value in parameters.items() if value is not None}
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(**values, seed=seed, test_fraction=0.0, runs=Path(folder))
@@ -162,13 +174,25 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._preprocessing,
             temperature=self._temperature,
         )
-        return predictor.predict(_stored(X)).probabilities
+        return predictor.predict(_shaped(_stored(X), self.shape)).probabilities
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Give the most probable label of each image, (N,), of the type of the labels in ``fit``."""
         check_is_fitted(self)
         found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return found
+
+
+def _shaped(X: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray[Any]:
+    """Give rows of numbers the shape of examples."""
+    if shape is None:
+        return X
+    if X.ndim != 2 or X.shape[1] != math.prod(shape):
+        raise SettingsError(
+            f"'shape' is {tuple(shape)}, {math.prod(shape)} numbers; X has the shape {X.shape}.",
+            "Give X as rows of so many numbers, X.reshape(len(X), -1), or leave shape out.",
+        )
+    return X.reshape(len(X), *shape)
 
 
 def _stored(X: NDArray[Any]) -> NDArray[Any]:
