@@ -82,6 +82,7 @@ COMMANDS: dict[str, set[str]] = {
         "pairs",
         "decides",
         "matters",
+        "jobs",
         "option",
         "json",
         "quiet",

@@ -68,8 +68,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         progress.note(f"{settings.model}: {sentence}")
     stream = train_stream(data, settings, device, progress)
     if settings.minutes is not None:
-        step_s = speed.step_seconds(network, stream, training_loss(data, settings, network), precision)
-        eval_s = step_s / 3 * (len(data.split.valid) + min(PROBE, len(data.split.train))) / stream.batch_size
+        step_s, eval_s = pace(network, stream, data, settings, precision)
         epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
         settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
         reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
@@ -84,6 +83,15 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     for name, reason in told.items():
         progress.note(f"{name} = {getattr(settings, name)} ({reason})")
     return plan.Plan(settings, reasons, start.fitted)
+
+
+def pace(
+    network: nn.Module, stream: Stream, data: Prepared, settings: Settings, precision: Precision
+) -> tuple[float, float]:
+    """Measure the seconds of a training step, and from them estimate those of the evaluation after an epoch."""
+    step_s = speed.step_seconds(network, stream, training_loss(data, settings, network), precision)
+    images = len(valid_rows(data, settings)) + min(PROBE, len(data.split.train))
+    return step_s, step_s / 3 * images / stream.batch_size
 
 
 def compile_if_it_pays(

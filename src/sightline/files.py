@@ -101,6 +101,32 @@ def cache_folder(cache: Path | None = None) -> Path:
     return Path(base).expanduser().absolute()
 
 
+@contextmanager
+def held(path: Path, fault: str) -> Iterator[None]:
+    """Hold a lock while the block runs: the file ``path``, which stays; the system frees it however a process ends.
+
+    Where the system has no such locks (Windows), nothing is held.
+
+    Raises:
+        RunError: another process holds it; ``fault`` says what that means.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise _told(error, path) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(fault, "Wait until the other is done, or end it.") from None
+        yield
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -206,11 +206,20 @@ class RunFolder:
         return folder
 
     def how_far(self) -> str:
-        """Say how far it has come: ``missing`` (not there, or hardly begun), ``begun``, ``failed`` or ``finished``."""
-        if not self.state.is_file() or not self.settings.is_file():
-            return "missing"
-        status = str(RunFolder.open(self.path).read_state().get("status"))
-        return status if status in ("finished", "failed") else "begun"
+        """Say how far it has come: ``missing``, ``begun``, ``failed`` or ``finished``.
+
+        What was cut off while it was set up, before anything was trained, is missing, too.
+
+        Raises:
+            RunError: what is there is no run, or not a whole one.
+        """
+        if all(path.is_file() for path in (self.state, self.settings, self.data)):
+            status = str(RunFolder.open(self.path).read_state().get("status"))
+            return status if status in ("finished", "failed") else "begun"
+        trained = any(path.exists() for path in (self.history, self.checkpoint, self.best))
+        if self.path.exists() and (trained or not self.state.is_file()):
+            raise RunError(f"'{self.path}' is no whole run.", "Move it away, or choose another name.")
+        return "missing"
 
     def need(self, path: Path, to: str) -> Path:
         """Give ``path`` if it exists, else say what is missing.

@@ -28,6 +28,7 @@ def compare(
         str | None, typer.Option("--decides", help="The figure that decides. [dim]\\[test_accuracy][/]")
     ] = None,
     matters: Annotated[float | None, typer.Option("--matters", help="The difference in it that matters.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", help="Runs at a time; else one for every four cores.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", help="An option of the network, key=value.")] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -55,6 +56,7 @@ def compare(
         pairs=pairs,  # type: ignore[arg-type]
         decides=decides,
         matters=matters,
+        jobs=jobs,
         progress=progress_for(quiet),
         **flags,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sightline import files
-from sightline.comparison import arms, outcome, running
+from sightline.comparison import arms, budget, match, outcome, running, workers
 from sightline.comparison.arms import Design
 from sightline.comparison.outcome import Outcome
 from sightline.diagnosis import experiment
@@ -19,7 +19,9 @@ from sightline.diagnosis.experiment import MEASURES, Contrast
 from sightline.errors import SettingsError, did_you_mean
 from sightline.prepared import describe_source
 from sightline.progress import Progress
+from sightline.run import RunFolder
 from sightline.settings import Settings
+from sightline.training import device as devices
 
 Split = Literal["same", "seed"]
 SPLITS: tuple[Split, ...] = ("same", "seed")
@@ -115,6 +117,7 @@ def compare(
     pairs: Literal["all", "first"] | None = None,
     decides: str | None = None,
     matters: float | None = None,
+    jobs: int | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Comparison:
@@ -134,9 +137,12 @@ def compare(
         decides: the measure that decides, of ``diagnosis.experiment.MEASURES``; None: test accuracy, or validation
             accuracy where there is no test part.
         matters: the difference in it from which on it matters.
+        jobs: how many runs go on at a time, each in a process of its own if more than one; None: one for every four
+            cores. From a script, more than one needs ``if __name__ == "__main__":`` around the call.
         progress: shows what happens.
         **changes: settings that all arms share. ``name`` and ``runs`` say where: the folder is
-            ``runs/compare/name``; its run folders are in ``runs`` below it.
+            ``runs/compare/name``; its run folders are in ``runs`` below it. ``minutes`` is the time for all runs
+            together: arms that leave their epochs open get the same number, as many as fit.
 
     Returns:
         The comparison, with as many of its runs as are finished. The same call goes on with it.
@@ -146,50 +152,79 @@ def compare(
     """
     progress = progress or Progress()
     shared = _shared(base, models, changes)
-    if seeds < 1:
-        raise SettingsError(f"'seeds' is {seeds}.", "Use 1 or more; 5 can tell luck from a small difference.")
-    if split not in SPLITS:
-        raise SettingsError(f"'split' is '{split}'.", "Use same or seed.")
-    if pairs not in (None, "all", "first"):
-        raise SettingsError(f"'pairs' is '{pairs}'.", "Use all or first.")
-    _measure(decides)
-    checked = arms.factors(shared, vary or {})
-    if grid and not checked:
-        raise SettingsError("a grid needs factors.", "Name them: --vary dropout=0,0.3 --vary lr=0.001,0.01 --grid.")
-    if checked and len(models) > 1:
+    if seeds < 1 or (jobs is not None and jobs < 1):
         raise SettingsError(
-            f"networks are named ({', '.join(models)}) and settings varied ({', '.join(checked)}).",
-            f"To vary both, vary the network, too: --vary model={','.join(models)} --grid.",
+            f"'seeds' is {seeds} and 'jobs' {jobs}.", "Use 1 or more; 5 seeds can tell small differences."
         )
-    if checked and models and "model" in checked:
-        raise SettingsError(f"the network is named ({models[0]}) and varied.", "Name it, or vary 'model'.")
-    every = len(models) > 1 if pairs is None else pairs == "all"
+    for name, value, known in (("split", split, SPLITS), ("pairs", pairs or "all", ("all", "first"))):
+        if value not in known:
+            raise SettingsError(f"'{name}' is '{value}'.", f"Use {' or '.join(known)}.")
+    _measure(decides)
     stock = running.Stock(source, shared, progress)
-    if checked:
-        start = running.Job(arms.Arm("base", shared), shared)
-        resolved = running.check([start], stock)["base"]
-        design = (arms.grid if grid else arms.around)(shared, checked, resolved, all_pairs=every)
-    else:
-        design = arms.networks(shared, models, all_pairs=every)
+    design = _design(shared, models, vary or {}, grid, pairs, stock)
     path = shared.runs / "compare" / (changes.get("name") or _name(source, stock, shared, design))
     numbers = range(shared.seed, shared.seed + seeds)
     drawn = None
     if split == "same":
         drawn = shared.seed if shared.split_seed is None else shared.split_seed
-    planned = running.jobs(design, numbers, path / "runs", drawn, None)
-    running.check(planned, stock)
+    planned = running.jobs(design, numbers, path / "runs", drawn, _epochs_before(path))
+    resolved = running.check(planned, stock)
+    todo = [job for job in planned if job.status in ("missing", "begun")]
+    at_a_time = min(workers.default_jobs(devices.choose(shared.device)[0].type) if jobs is None else jobs, len(todo))
+    allowed = None
+    if shared.minutes is not None and todo:
+        allowed = budget.divide(shared.minutes, todo, resolved, stock, at_a_time, progress)
+        planned = running.jobs(design, numbers, path / "runs", drawn, allowed.epochs or _epochs_before(path))
+        resolved = running.check(planned, stock)
     files.make_folder(path / "runs")
-    stopped = running.carry_out(planned, stock, progress)
     told = {
         "name": path.name,
         "source": describe_source(source) or stock.images.name,
         "seeds": list(numbers),
         "split": split,
         "settings": {k: v for k, v in shared.as_toml().items() if k in shared.changed()},
+        "epochs": planned[0].settings.epochs if any(arm.settings.epochs is None for arm in design.arms) else None,
     }
+    begun = Comparison(path, design, {arm.label: [] for arm in design.arms}, {}, decides or "test_accuracy", "", told)
+    files.write_json(begun.json, begun.as_dict())
+    stopped = workers.carry_out(planned, resolved, stock, progress, jobs=at_a_time, budget=allowed)
     found = conclude(path, design, planned, decides=decides, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
     return found
+
+
+def _design(
+    shared: Settings,
+    models: Sequence[str],
+    vary: Mapping[str, Sequence[Any]],
+    grid: bool,
+    pairs: str | None,
+    stock: running.Stock,
+) -> Design:
+    """Make the arms, or say why they cannot be."""
+    checked = arms.factors(shared, vary)
+    every = len(models) > 1 if pairs is None else pairs == "all"
+    if not checked:
+        if grid:
+            raise SettingsError("a grid needs factors.", "Name them: --vary dropout=0,0.3 --vary lr=0.001,0.01 --grid.")
+        return arms.networks(shared, models, all_pairs=every)
+    if len(models) > 1:
+        raise SettingsError(
+            f"networks are named ({', '.join(models)}) and settings varied ({', '.join(checked)}).",
+            f"To vary both, vary the network, too: --vary model={','.join(models)} --grid.",
+        )
+    if models and "model" in checked:
+        raise SettingsError(f"the network is named ({models[0]}) and varied.", "Name it, or vary 'model'.")
+    start = shared.model_copy(update={"minutes": None, "name": "-"})
+    resolved = running.check([running.Job(arms.Arm("base", start), start)], stock)["base"]
+    return (arms.grid if grid else arms.around)(shared, checked, resolved, all_pairs=every)
+
+
+def _epochs_before(path: Path) -> int | None:
+    """Give the epochs that an earlier call of the same comparison chose for arms that leave them open."""
+    told = RunFolder(path).read_json(path / "comparison.json") if (path / "comparison.json").is_file() else {}
+    epochs = told.get("epochs")
+    return epochs if isinstance(epochs, int) else None
 
 
 def conclude(
@@ -214,7 +249,7 @@ def conclude(
             pair = [
                 (a.scores[name], b.scores[name])
                 for a, b in zip(outcomes[ours], outcomes[theirs], strict=True)
-                if name in a.scores and name in b.scores and (measure.kind != "loss" or a.smoothing == b.smoothing)
+                if name in a.scores and name in b.scores
             ]
             if pair:
                 contrasts.setdefault(name, {})[ours, theirs] = experiment.contrast(
@@ -247,8 +282,8 @@ def _measure(name: str | None) -> None:
 def _name(source: Any, stock: running.Stock, shared: Settings, design: Design) -> str:
     """Make a name that the same command makes again, and another one does not."""
     what = "-".join(design.factors) if design.factors else "-".join(arm.label for arm in design.arms)
-    place = {k: v for k, v in shared.model_dump(mode="json").items() if k not in ("runs", "trackers")}
-    whole = [describe_source(source), place, [(arm.label, arm.levels) for arm in design.arms]]
+    matter = {k: v for k, v in shared.model_dump(mode="json").items() if k not in match.HOW}
+    whole = [describe_source(source), matter, [(arm.label, arm.levels) for arm in design.arms]]
     code = hashlib.sha256(json.dumps(whole, default=str).encode()).hexdigest()[:6]
     readable = re.sub(r"[^\w.+-]+", "_", f"{stock.images.name}-{what}").strip("_.-+")
     return f"{readable[:60].rstrip('_.-+')}-{code}"

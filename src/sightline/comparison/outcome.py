@@ -30,7 +30,6 @@ class Outcome:
         reason: why it is not finished.
         scores: by the names of ``experiment.MEASURES``; empty unless finished.
         curves: by the names of ``CURVES``, one number per epoch.
-        smoothing: label smoothing, which adds to the losses.
     """
 
     seed: int
@@ -39,7 +38,6 @@ class Outcome:
     reason: str = ""
     scores: dict[str, Score] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
-    smoothing: float = 0.0
 
 
 def read(folder: RunFolder, seed: int) -> Outcome:
@@ -60,9 +58,9 @@ def read(folder: RunFolder, seed: int) -> Outcome:
     best = int(state["best_epoch"]) - 1
     scores = _held_out(folder, trained)
     scores.setdefault("valid_accuracy", Score(history[best]["valid_accuracy"], trained=trained))
-    scores["valid_loss"] = Score(
-        history[best]["valid_loss"], _valid_losses(folder, best), _rows_of(folder, "valid"), trained
-    )
+    losses = _valid_losses(folder, best)
+    rows = f"{_rows_of(folder, 'valid')} {0 if losses is None else len(losses)}"
+    scores["valid_loss"] = Score(history[best]["valid_loss"], losses, rows, trained)
     if "probe_accuracy" in history[-1]:
         scores["train_error"] = Score(1 - history[-1]["probe_accuracy"])
     seconds = float(np.nansum(History.read(folder.need(folder.timing, "compare it")).column("train_s")))
@@ -70,7 +68,7 @@ def read(folder: RunFolder, seed: int) -> Outcome:
     curves = {name: history.column(name) for name in ("probe_loss", "valid_loss", "train_loss")}
     for part in ("probe", "valid"):
         curves[f"{part}_error"] = [1 - accuracy for accuracy in history.column(f"{part}_accuracy")]
-    return Outcome(seed, folder, status, "", {k: scores[k] for k in sorted(scores)}, curves, _smoothing(folder))
+    return Outcome(seed, folder, status, "", {k: scores[k] for k in sorted(scores)}, curves)
 
 
 def _held_out(folder: RunFolder, trained: int) -> dict[str, Score]:
@@ -111,12 +109,6 @@ def _rows_of(folder: RunFolder, part: str) -> str:
     """Name the images of a part: two runs with the same name for them have the same ones in the same order."""
     lines = folder.need(folder.split, "compare it").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     return _digest("\n".join(line for line in lines if line.endswith(f",{part}")))
-
-
-def _smoothing(folder: RunFolder) -> float:
-    from sightline.prepared import read_settings
-
-    return read_settings(folder).label_smoothing
 
 
 def _digest(text: str) -> str:

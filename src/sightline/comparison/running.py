@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sightline import recipe
+from sightline import files, recipe
 from sightline.assembly import resolve
 from sightline.comparison import match
 from sightline.comparison.arms import Arm, Design
@@ -137,34 +137,20 @@ def check(planned: Sequence[Job], stock: Stock) -> dict[str, Settings]:
     return resolved
 
 
-def carry_out(planned: Sequence[Job], stock: Stock, progress: Progress) -> str:
-    """Train what is not there yet, one after the other; a training that fails is left as such, and the rest goes on.
+def make(job: Job, stock: Stock, progress: Progress) -> str:
+    """Make one run, or continue it.
 
     Returns:
-        Why it ended early; empty if it did not.
-    """
-    todo = [job for job in planned if job.status in ("missing", "begun")]
-    ready = len(planned) - len(todo)
-    with progress.task("Comparison", total=len(planned), done=ready) as task:
-        for number, job in enumerate(todo, ready + 1):
-            task.describe(f"run {number} of {len(planned)}: {job.said}")
-            try:
-                said = train(job, stock, Muted(progress))
-            except TrainingError as error:
-                said = f"failed: {error.fault}"
-            except KeyboardInterrupt:
-                return "interrupted"
-            progress.note(f"{job.said}: {said}")
-            task.advance()
-            if job.status == "begun":
-                return "interrupted"
-    return ""
-
-
-def train(job: Job, stock: Stock, progress: Progress) -> str:
-    """Make one run, or continue it; give its headline.
+        Its headline; or ``failed: ...`` where the training could not go on, as the run folder says, too.
 
     Raises:
-        TrainingError: the loss became NaN, or memory ran out; the run folder says so, too.
+        RunError: another process is making it, or it cannot be written.
     """
-    return recipe.make(job.settings, lambda: stock.data(job.settings), source=stock.source, progress=progress).headline
+    locks = files.make_folder(job.settings.runs.parent / ".locks")
+    with files.held(locks / str(job.settings.name), f"run '{job.folder.path}' is being trained already."):
+        try:
+            return recipe.make(
+                job.settings, lambda: stock.data(job.settings), source=stock.source, progress=progress
+            ).headline
+        except TrainingError as error:
+            return f"failed: {error.fault}"

@@ -216,11 +216,11 @@ def _half(
 def _of_examples(means: NDArray[np.float64], seeds: int, share: bool) -> float:
     """Give the variance of a mean over examples: float (N,), each the mean over seeds.
 
-    Of shares, one example more that differs in each seed is counted in, as Agresti and Min (2005, Statistics in
-    Medicine 24:729) do: without it, two trainings that agree on all of 100 examples would be held to agree for ever.
+    Of shares, one example more on each side is counted in for each seed (Bonett and Price 2012, J. Educ. Behav. Stat.
+    37:479): without them, two trainings that agree on all of 100 examples would be held to agree for ever.
     """
     count = len(means)
-    squares = float(((means - means.mean()) ** 2).sum()) + (1.0 / seeds if share else 0.0)
+    squares = float(((means - means.mean()) ** 2).sum()) + (2.0 / seeds if share else 0.0)
     return squares / count / max(count - 1, 1)
 
 
