@@ -182,15 +182,14 @@ def assemble(
     network = start.network
     batches = train_stream(data, settings, device, progress)
 
-    def plain(rows: Any, batch_size: int = 256, shuffle: bool = False) -> Stream:
+    def plain(rows: Any) -> Stream:
         return Stream(
             data.pixels.array,
             data.labels,
             rows,
             data.preprocessing,
-            batch_size=min(len(rows), max(batch_size, batches.batch_size)),
-            seed=settings.seed,
-            shuffle=shuffle,
+            batch_size=min(len(rows), max(256, batches.batch_size)),
+            shuffle=False,
             device=device,
         )
 
@@ -225,7 +224,6 @@ def assemble(
         accumulate=settings.accumulate,
         ema=settings.ema,
         swa=averaged_epochs(settings),
-        statistics=plain(data.split.train, batch_size=1, shuffle=True),
         snapshots=snapshot_epochs(settings),
         probe=plain(data.split.train[:: max(1, -(-len(data.split.train) // PROBE))]),
         folder=folder,
