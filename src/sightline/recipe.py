@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
 from sightline.errors import TrainingError
 from sightline.models import zoo
+from sightline.penalties import sparsity
 from sightline.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
 from sightline.progress import Progress
 from sightline.run import RunFolder
@@ -41,7 +42,7 @@ from sightline.serving.predict import Predictor
 from sightline.settings import Settings
 from sightline.trained import Run, write_report
 from sightline.training import device as devices
-from sightline.training import lr_range, memory
+from sightline.training import lr_range, memory, noise
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
@@ -219,6 +220,12 @@ def carry_out(trainer: Trainer, folder: RunFolder, data: Prepared, progress: Pro
         raise
     seconds = {"training": time.perf_counter() - begun}
     folder.write_state(stopped=trainer.stopped, best_epoch=trainer.best_epoch, epochs=trainer.last_epoch)
+    folder.write_state(weights=asdict(sparsity(trainer.model.parameters())))
+    if not trainer.interrupted and trainer.step >= noise.CHEAP * noise.BATCHES:
+        found = noise.measure(trainer.model, trainer.loss_fn, iter(trainer.traindataloader), trainer.precision)
+        if found:
+            progress.note(f"random batches: {found.sentence}")
+            folder.write_state(noise=found.as_dict())
     begun = time.perf_counter()
     headline = conclude(trainer, folder, data)
     seconds["evaluation"] = time.perf_counter() - begun

@@ -5,7 +5,8 @@ The layouts of the JSON files, all keys optional for the reader:
 ``run.json``
     ``status`` (``running | finished | stopped | failed``), ``stopped`` (why it ended, a sentence), ``started``
     (ISO 8601), ``epochs`` (how many were run), ``best_epoch`` (from 1), ``headline``, ``seconds`` {phase: seconds};
-    the phase ``training`` is told apart by ``timing.jsonl``.
+    the phase ``training`` is told apart by ``timing.jsonl``. ``weights`` (``penalties.Sparsity``) and ``noise``
+    (``training.noise.Noise``) of the best weights.
 ``settings.toml``
     ``[settings]`` as resolved, ``[given]`` as the user gave them.
 ``data.json``

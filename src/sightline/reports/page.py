@@ -13,6 +13,7 @@ from pathlib import Path
 from sightline import files
 from sightline.reports import facts, frame, judged, plots, result, sections
 from sightline.reports.frame import data_uri
+from sightline.reports.regularisation import regularisation
 from sightline.run import RunFolder
 
 
@@ -67,6 +68,7 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         tiles=result.tiles(found) if found else [],
         verdict=judged.section(RunFolder(run.path)),
         training=sections.training(run),
+        regularisation=regularisation(run),
         inputs=data_uri(run.inputs, "inputs.png") if run.inputs else "",
         curves=sections.curves(run),
         classes=sections.classes(run, found) if found else None,

@@ -49,7 +49,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int | None = 
         best_epoch: marked in every chart.
 
     Returns:
-        Charts by name: ``loss``, each metric, ``learning rate``; none for an empty history.
+        Charts by name: ``loss``, each metric, ``penalty`` where there is one, ``learning rate``; none for an empty
+        history.
     """
     if not rows:
         return {}
@@ -75,6 +76,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], best_epoch: int | None = 
         share = "acc" in metric.lower()
         title = f"{metric.replace('_', ' ').capitalize()}{', % of images' if share else ''}"
         charts[metric] = curves(epochs, pair, title, best_epoch, percent=share)
+    if known("penalty"):
+        charts["penalty"] = curves(epochs, [Series("", column("penalty"), "third")], "Penalty on weights", best_epoch)
     if known("lr"):
         charts["learning rate"] = curves(epochs, [Series("", column("lr"), "third")], "Learning rate", best_epoch)
     return charts

@@ -62,8 +62,6 @@ def training(facts: Facts) -> dict[str, str]:
         rate = f", learning rate up to {value(chosen['lr'])}" if "lr" in chosen else ""
         batch = f", {count(chosen['batch_size'])} {facts.things} a step" if "batch_size" in chosen else ""
         told["Optimizer"] = f"{chosen['optimizer']}{rate}, {chosen.get('schedule', 'constant')} schedule{batch}"
-    if "augment" in chosen:
-        told["Augmentation"] = str(chosen["augment"])
     epochs, best = facts.state.get("epochs", len(facts.history) or None), facts.state.get("best_epoch")
     if epochs:
         planned = f" of {count(chosen['epochs'])} planned" if chosen.get("epochs", epochs) != epochs else ""
