@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -27,6 +28,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+from sightline.flags import pairs
+from sightline.models import zoo
+from sightline.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benches" / "README.md"]
@@ -109,3 +114,41 @@ def test_the_page_of_commands_is_what_the_commands_say() -> None:
     )
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert done.stdout == page, "run: python docs/commands.py"
+
+
+def test_the_cards_of_networks_are_what_the_plans_say() -> None:
+    """Drawings and tables in docs/models are made; every network has a card, every drawing is shown."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import draw, json; print(json.dumps([draw.stale(), draw.FAMILIES, [*draw.FIGURES]]))"],
+        cwd=ROOT / "docs" / "models",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    stale, families, figures = json.loads(done.stdout)
+    assert stale == [], "run: python docs/models/draw.py"
+    assert {name for networks in families.values() for name, _ in networks} == set(zoo.ZOO)
+    cards = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "models").glob("*.md")}
+    assert set(families) <= set(cards)
+    for name in figures:
+        assert any(f"]({name}.svg)" in text for text in cards.values()), f"no card shows {name}.svg"
+
+
+def test_the_commands_of_the_cards_can_be_typed() -> None:
+    """They train too long to run here; settings and the options of the network are checked."""
+    lines = [
+        line
+        for file in sorted((ROOT / "docs" / "models").glob("*.md"))
+        for block in blocks(file)
+        if block.kind == "sh" and block.reason
+        for line in block.code.splitlines()
+        if line.startswith("sightline train")
+    ]
+    assert len(lines) >= 10
+    for line in lines:
+        _, _, _, *rest = shlex.split(line, comments=True)
+        typed = dict(zip(rest[::2], rest[1::2], strict=True))
+        options = [value for flag, value in zip(rest[::2], rest[1::2], strict=True) if flag == "--option"]
+        fields = {flag[2:].replace("-", "_"): value for flag, value in typed.items() if flag != "--option"}
+        settings = Settings(options=pairs(options, "--option"), **fields)
+        zoo.plan_for(settings.model, "3x32x32", **settings.options)
