@@ -55,6 +55,7 @@ SETTINGS = {
     "epochs minutes train_steps batch_size optimizer lr momentum schedule cycles warmup clip_norm accumulate",
     "monitor seed",
     "augment weight_decay decoupled penalty penalty_on max_norm label_smoothing trim trim_from ema swa patience delta",
+    "instruments probes",
     "device precision compile keep_memory",
     "runs name trackers checkpoint_minutes",
 }

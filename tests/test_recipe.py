@@ -41,8 +41,8 @@ def test_run_holds_what_was_promised(digits_run: sightline.Run) -> None:
     folder = digits_run.folder
     expected = {
         "run.json", "settings.toml", "data.json", "split.csv", "environment.json", "history.jsonl", "timing.jsonl",
-        "valid_losses.npy", "best.safetensors", "last.safetensors", "checkpoint.safetensors", "findings.json",
-        "evaluation.json", "predictions.csv", "figures", "report.html",
+        "valid_losses.npy", "instruments.jsonl", "best.safetensors", "last.safetensors", "checkpoint.safetensors",
+        "findings.json", "evaluation.json", "predictions.csv", "figures", "report.html",
     }  # fmt: skip
     assert {path.name for path in folder.path.iterdir()} == expected
     state = folder.read_state()
@@ -198,7 +198,14 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path: Path) -
         _, errors = process.communicate(timeout=120)
         command = [*COMMAND, "resume", str(killed.path), "-q"]
     assert process.returncode == 0, errors.decode()
-    for name in ("history.jsonl", "valid_losses.npy", "best.safetensors", "last.safetensors", "evaluation.json"):
+    for name in (
+        "history.jsonl",
+        "valid_losses.npy",
+        "instruments.jsonl",
+        "best.safetensors",
+        "last.safetensors",
+        "evaluation.json",
+    ):
         assert (killed.path / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
 
 

@@ -26,6 +26,8 @@ from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
 from sightline.training import compiling, speed
+from sightline.training.instruments import SHARES, Instruments
+from sightline.training.instruments import plan as plan_instruments
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
@@ -199,6 +201,22 @@ def assemble(
     if settings.compile == "on":
         forward = compile_if_it_pays(network, batches, settings, precision).forward
         torch.manual_seed(settings.seed)
+    loss_fn = training_loss(data, settings, network, len(batches))
+    rows = data.split.train
+    steps = settings.train_steps or len(batches)
+    looked_at, every = plan_instruments(
+        min(steps * batches.batch_size, len(rows)),
+        len(data.split.valid) + min(PROBE, len(rows)),
+        steps,
+        SHARES[settings.instruments],
+    )
+    instruments = Instruments(
+        plain(rows[:: len(rows) // looked_at][:looked_at]) if looked_at else None,
+        loss_fn,
+        precision,
+        every,
+        folder,
+    )
     return Trainer(
         model=network,
         settings=TrainerSettings(
@@ -210,7 +228,7 @@ def assemble(
             earlystop_kwargs={"patience": settings.patience, "delta": settings.delta} if settings.patience else None,
             scheduler_kwargs=None,
         ),
-        loss_fn=training_loss(data, settings, network, len(batches)),
+        loss_fn=loss_fn,
         optimizer=optimizer_of(settings, network, factors=start.factors),
         traindataloader=batches,
         validdataloader=plain(valid_rows(data, settings)),
@@ -232,4 +250,5 @@ def assemble(
         monitor=settings.monitor or "valid_loss",
         time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
         freezing=start.freezing,
+        instruments=instruments,
     )

@@ -28,6 +28,7 @@ PANELS = {
         "augment", "weight_decay", "decoupled", "penalty", "penalty_on", "max_norm", "dropout", "label_smoothing",
         "trim", "trim_from", "ema", "swa", "patience", "delta",
     ),
+    "Diagnosis": ("instruments", "probes"),
     "Machine": ("device", "precision", "compile", "keep_memory"),
     "Run": ("runs", "name", "trackers", "checkpoint_minutes"),
 }  # fmt: skip

@@ -141,6 +141,10 @@ class Settings(Strict):
     )
     delta: Annotated[float, Field(ge=0)] = Field(0.0, description="The fall of the loss that counts as improvement.")
     monitor: Monitor | None = Field(None, description="What decides which epoch is the best.")
+    instruments: Literal["none", "some", "all"] = Field(
+        "some", description="Look into the layers while training, for 1 % of its time (some) or 5 % (all)."
+    )
+    probes: bool = Field(True, description="Try network, data and learning rate for some seconds before training.")
     # machine
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it, else fp32.")

@@ -27,7 +27,7 @@ APART = {
     "minutes": "the time is the budget of the whole comparison; vary epochs",
     "monitor": "it decides what the best epoch is, not how the training goes",
     **dict.fromkeys(("data_dir", "download", "runs", "name", "trackers"), "it says where things are"),
-    **dict.fromkeys(("keep_memory", "checkpoint_minutes"), "results do not depend on it"),
+    **dict.fromkeys(("keep_memory", "checkpoint_minutes", "instruments", "probes"), "results do not depend on it"),
 }
 """Settings that no factor can be, and why."""
 

@@ -169,12 +169,18 @@ class Measures:
 
     @cached_property
     def update(self) -> float | None:
-        """The largest median over layers of update norm / weight norm in one step, over all measured epochs."""
+        """A step at the highest learning rate / weights, in norm: of the median layer, at the look where it is largest.
+
+        Looks are taken where the rate is low, too; a step is proportional to it.
+        """
         layers = [values for values in self.of.layers("update").values() if np.isfinite(values).any()]
         if not layers:
             return None
-        medians = np.nanmedian(np.stack(layers), axis=0)
-        return float(np.nanmax(medians)) if np.isfinite(medians).any() else None
+        rates = np.array([row.get("lr", math.nan) for row in self.of.instruments], dtype=np.float64)
+        peak = self.of.column("lr") if self.of.has("lr") else rates
+        with np.errstate(divide="ignore", invalid="ignore"):
+            raised = np.nanmedian(np.stack(layers), axis=0) * np.nanmax(peak) / rates
+        return float(raised[np.isfinite(raised)].max()) if np.isfinite(raised).any() else None
 
     @cached_property
     def beats(self) -> Figure | None:

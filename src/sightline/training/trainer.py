@@ -25,6 +25,7 @@ from sightline.training.best import Best
 from sightline.training.constraints import MaxNorm
 from sightline.training.ending import Ending
 from sightline.training.freezing import Freezing
+from sightline.training.instruments import Instruments
 from sightline.training.norms import Statistics
 from sightline.training.precision import Precision, full
 from sightline.training.rate import Rate, Scheduler
@@ -72,12 +73,12 @@ class Trainer:
         probe: a fixed set of training batches, evaluated as validation is: its loss may be compared with validation's.
         trackers: in addition to those of ``settings.reporttypes``.
         folder: where history, weights and checkpoints go; None keeps them in memory.
-        checkpoint_minutes: longest time between two checkpoints. One is written at the end of each epoch, too, as
-            long as they take less than a twentieth of the time.
+        checkpoint_minutes: longest time between two checkpoints; cheap ones are written after each epoch, too.
         progress: shows what happens; on stderr by default.
         monitor: the number of the history's rows that decides which epoch is best, and early stopping.
         time_limit_s: seconds, over all resumptions, after which the loop ends as after Ctrl-C.
         freezing: which parameters stay as they are, and until which epoch; it is asked at the start of each.
+        instruments: look into the layers after some epochs; they change nothing.
 
     Attributes:
         stopped: why the last loop ended, a phrase.
@@ -121,6 +122,7 @@ class Trainer:
         monitor: str = "valid_loss",
         time_limit_s: float | None = None,
         freezing: Freezing | None = None,
+        instruments: Instruments | None = None,
     ) -> None:
         if accumulate < 1 or (clip_norm is not None and not clip_norm > 0):
             raise SettingsError(
@@ -138,6 +140,7 @@ class Trainer:
         self.penalty: Callable[[nn.Module], Tensor | float] = penalty or (lambda model: 0.0)
         self.clip_norm = clip_norm
         self.freezing = freezing or Freezing()
+        self.instruments = instruments or Instruments()
         self.bound = MaxNorm(self.model, max_norm)
         self.accumulate = accumulate
         self.monitor = monitor
@@ -367,6 +370,7 @@ class Trainer:
             if self.early_stopping:
                 self.early_stopping(row[self.monitor], self.model)
         if not self._cut:  # else the checkpoint inside the epoch stands: from there it can be made whole
+            self.instruments.measure(self.model, self.optimizer, self.last_epoch, self.last_epoch >= self._until)
             self.rate.after(row["valid_loss"])
             if self._record.cheap or self._record.due or self._why_stop():
                 self.save()
