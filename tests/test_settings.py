@@ -66,6 +66,8 @@ FAULTS: dict[str, list[Any]] = {
     "seed": [-1, 2**31, 0.5, None],
     "device": [3, None],
     "precision": ["fp8", "", None],
+    "instruments": ["every", 1, None],
+    "probes": ["maybe", 3, None],
     "compile": ["yes", True, None],
     "keep_memory": ["maybe", 3, None],
     "runs": [3, None],
