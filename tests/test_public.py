@@ -17,6 +17,7 @@ from sightline.run import FORMAT, RunFolder
 from sightline.settings import Settings
 
 NAMES = {
+    "Audit",
     "CNNConfig",
     "CNNblocks",
     "ConvBlock",
@@ -31,6 +32,7 @@ NAMES = {
     "Stream",
     "Trainer",
     "TrainerSettings",
+    "audit",
     "build",
     "diagnose",
     "compare",
@@ -72,6 +74,7 @@ COMMANDS: dict[str, set[str]] = {
     "report": set(),
     "diagnose": {"json"},
     "vote": {"hard", "soft", "weights", "views", "on", "runs", "name", "json", "quiet"},
+    "audit": {*FLAGS, "folds", "repeats", "drop", "option", "json", "quiet"},
     "lr": {*FLAGS, "plot", "json", "quiet"},
     "compare": {
         *FLAGS,

@@ -34,7 +34,7 @@ LAYERS = (
     ("beginning",),
     ("assembly",),
     ("recipe", "estimator", "doctor"),
-    ("comparison", "members", "filing", "ensemble"),
+    ("comparison", "members", "filing", "ensemble", "auditing"),
     ("opened", "recipes", "hub"),
     ("flags",),
     ("commands",),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline import metrics as metrics
     from sightline import penalties as penalties
     from sightline.comparison.compare import compare as compare
+    from sightline.auditing.audit import Audit as Audit
+    from sightline.auditing.audit import audit as audit
     from sightline.data.images import Images as Images
     from sightline.data.sources import load as load
     from sightline.data.stream import Stream as Stream
@@ -66,6 +68,8 @@ PUBLIC: dict[str, str] = {
     "push": "sightline.hub.remote",
     "pull": "sightline.hub.remote",
     "ImageClassifier": "sightline.estimator",
+    "audit": "sightline.auditing.audit",
+    "Audit": "sightline.auditing.audit",
     "SightlineError": "sightline.errors",
 }
 """Public name -> the module that defines it."""

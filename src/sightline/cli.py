@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import sightline
-from sightline.commands import comparing, data, diagnosing, hub, reference, runs, training, voting
+from sightline.commands import comparing, data, diagnosing, hub, labels, reference, runs, training, voting
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
 
@@ -22,6 +22,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     runs.report,
     diagnosing.diagnose,
     comparing.compare,
+    labels.audit,
     voting.vote,
     training.lr,
     hub.push,
@@ -32,7 +33,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 """Every command, in the order in which ``--help`` lists them."""
 
-SETTLED = {command.__name__: command for command in (training.train, training.lr, comparing.compare)}
+SETTLED = {command.__name__: command for command in (training.train, training.lr, comparing.compare, labels.audit)}
 """Commands that take every setting as a flag."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}

@@ -95,7 +95,7 @@ class Prepared:
         """Digest of pixels, labels and classes: two sources with the same one train the same."""
         digest = hashlib.sha256("\0".join(self.images.classes).encode())
         digest.update(self.labels.tobytes())
-        digest.update(self.pixels.records.digest[self.pixels.rows].tobytes())
+        digest.update(self.pixels.digests.tobytes())
         return digest.hexdigest()[:32]
 
 
@@ -130,7 +130,7 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
         readable.labels,
         splits=readable.splits,
         groups=readable.groups,
-        digests=pixels.records.digest[pixels.rows],
+        digests=pixels.digests,
         valid=settings.valid_fraction,
         test=settings.test_fraction,
         seed=settings.seed if settings.split_seed is None else settings.split_seed,
@@ -197,7 +197,7 @@ def record(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", "class", "split", "digest"])
     names = data.names(np.arange(len(images)))
-    digests = (f"{digest:016x}" for digest in data.pixels.records.digest[data.pixels.rows].tolist())
+    digests = (f"{digest:016x}" for digest in data.pixels.digests.tolist())
     writer.writerows(zip(names, (images.classes[k] for k in images.labels), part_of, digests, strict=True))
     files.write_text(folder.split, text.getvalue())
     files.write_json(folder.findings, [finding.as_dict() for finding in data.findings])

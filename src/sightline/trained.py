@@ -56,7 +56,7 @@ class Labelled:
     @property
     def digests(self) -> NDArray[np.uint64]:
         """A number for each row that equal images share, uint64 (N,)."""
-        return self.pixels.records.digest[self.pixels.rows]
+        return self.pixels.digests
 
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """Name rows as messages and tables do: by file or number."""

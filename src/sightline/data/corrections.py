@@ -81,12 +81,14 @@ class Corrected:
         images: the same entries with the labels as corrected.
         dropped: int64, ascending: rows that are to take no part.
         relabelled: int64, ascending: rows whose label is another.
+        before: int64 (N,): the labels as the source gives them.
         corrections: what was applied.
     """
 
     images: Images
     dropped: NDArray[np.int64]
     relabelled: NDArray[np.int64]
+    before: NDArray[np.int64]
     corrections: Corrections
 
     def finding(self, split: Split) -> Finding:
@@ -231,5 +233,6 @@ def apply(images: Images, corrections: Corrections) -> Corrected:
         images.relabel(labels, images.classes),
         np.unique(np.array(dropped, dtype=np.int64)),
         np.unique(np.array(relabelled, dtype=np.int64)),
+        images.labels,
         corrections,
     )

@@ -51,7 +51,7 @@ def exact(pixels: Pixels, parts: NDArray[np.str_]) -> list[Finding]:
         parts: ``train``, ``valid``, ``test`` or empty, str (M,).
     """
     rows = np.flatnonzero(_taking_part(parts))
-    digest = pixels.records.digest[pixels.rows]
+    digest = pixels.digests
     order = rows[np.argsort(digest[rows], kind="stable")]
     members = np.split(order, np.flatnonzero(np.diff(digest[order])) + 1)
     groups = sorted((rows for rows in members if len(rows) > 1), key=lambda rows: int(rows[0]))
@@ -157,7 +157,7 @@ def near_pairs(pixels: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float32], 
         Rows of ``pixels``, int64 (P, 2), ascending within a pair; their correlations, float32 (P,); and what was
         asked of them: ``bits`` of the hash at most, ``correlation`` at least, the median over the pairs that passed.
     """
-    digest, dhash = pixels.records.digest[pixels.rows], pixels.records.dhash[pixels.rows]
+    digest, dhash = pixels.digests, pixels.records.dhash[pixels.rows]
     rows = np.sort(np.unique(digest, return_index=True)[1])
     rows = rows[dhash[rows] != 0]  # a hash without a bit is an image without structure
     thumbs = _thumbs(pixels, rows)

@@ -58,6 +58,11 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.array)
 
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """A number for each row that equal images share, uint64 (M,)."""
+        return self.records.digest[self.rows]
+
 
 def choose_size(images: Images) -> tuple[tuple[int, ...], str]:
     """Choose the size to train at: the native one if it is small and common to all, else a round one below it.

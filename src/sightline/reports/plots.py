@@ -152,7 +152,14 @@ def _value(value: float, percent: bool) -> str:
     return f"{value:.1f}" if percent else short(value)
 
 
-def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Svg:
+def confusion(
+    matrix: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    rows: str = "true class",
+    columns: str = "predicted class",
+    key: tuple[str, str] = ("right", "mistaken"),
+) -> Svg:
     """Draw which classes are taken for which.
 
     Each row is coloured by its shares: right answers blue, mistakes orange. Counts are written up to 20 classes,
@@ -161,6 +168,9 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Svg:
     Args:
         matrix: int (K, K), rows are true classes, columns what they were taken for.
         classes: K names.
+        rows: what the rows are, in words.
+        columns: what the columns are.
+        key: what is on the diagonal, and what is off it.
     """
     k = len(classes)
     matrix = np.asarray(matrix)
@@ -177,17 +187,17 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Svg:
     end_x, end_y = left + side * k, top + side * k
     body = [
         tag("rect", x=left, y=top, width=side * k, height=side * k, kind="cell"),
-        text((left + end_x) / 2, 12, "predicted class", anchor="middle", kind="title"),
-        text(12, (top + end_y) / 2, "true class", anchor="middle", kind="title", turn=-90),
+        text((left + end_x) / 2, 12, columns, anchor="middle", kind="title"),
+        text(12, (top + end_y) / 2, rows, anchor="middle", kind="title", turn=-90),
     ]
     gap = min(1.0, side * 0.08)
     for on_diagonal, kind in ((True, "right"), (False, "wrong")):
         for shade in range(1, 7):
-            rows, columns = np.nonzero((level == shade) & (np.eye(k, dtype=bool) == on_diagonal))
+            cells = np.nonzero((level == shade) & (np.eye(k, dtype=bool) == on_diagonal))
             path = "".join(
                 f"M{left + c * side + gap / 2:.1f} {top + r * side + gap / 2:.1f}"
                 f"h{side - gap:.2f}v{side - gap:.2f}h-{side - gap:.2f}z"
-                for r, c in zip(rows, columns, strict=True)
+                for r, c in zip(*cells, strict=True)
             )
             if path:
                 body.append(tag("path", d=path, kind=f"{kind} l{shade}"))
@@ -214,15 +224,15 @@ def confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> Svg:
             kind = ("on-right" if r == c else "on-wrong") if level[r, c] >= 5 else "on"
             place = (left + (c + 0.5) * side, top + (r + 0.5) * side + size * 0.36)
             body.append(text(*place, str(matrix[r, c]), anchor="middle", kind=kind, size=size))
-    body.append(_key(end_y + 22))
+    body.append(_key(end_y + 22, *key))
     right = int(np.trace(matrix))
-    label = f"Confusion matrix of {k} classes: {right} of {int(matrix.sum())} on the diagonal, which means right"
+    label = f"Confusion matrix of {k} classes: {right} of {int(matrix.sum())} on the diagonal, which means {key[0]}"
     return Svg(max(end_x + 2, 384.0), end_y + 62, label, "".join(body))
 
 
-def _key(y: float) -> str:
+def _key(y: float, right: str, wrong: str) -> str:
     """Draw what the shades of a confusion matrix mean."""
-    parts = [text(0, y + 11, "right"), text(0, y + 29, "mistaken"), text(290, y + 20, "% of the row")]
+    parts = [text(0, y + 11, right), text(0, y + 29, wrong), text(290, y + 20, "% of the row")]
     for shade, low in enumerate(SHARES, 1):
         x = 66 + (shade - 1) * 36
         parts.append(tag("rect", x=x, y=y, width=34, height=13, kind=f"right l{shade}"))
