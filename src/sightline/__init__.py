@@ -13,9 +13,9 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline import losses as losses
     from sightline import metrics as metrics
     from sightline import penalties as penalties
-    from sightline.comparison.compare import compare as compare
     from sightline.auditing.audit import Audit as Audit
     from sightline.auditing.audit import audit as audit
+    from sightline.comparison.compare import compare as compare
     from sightline.data.images import Images as Images
     from sightline.data.sources import load as load
     from sightline.data.stream import Stream as Stream

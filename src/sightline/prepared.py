@@ -50,8 +50,9 @@ class Prepared:
         findings: about the data.
         size_reason: why the pixels have the size they have.
         corrected: what a list of corrections changed; its dropped rows are in no part of the split.
-        drawn: what an epoch goes through, for each way to balance that was asked for: worked out once.
         weights: what the network begins with; None: its weights are drawn.
+        drawn: what an epoch goes through, for each way to balance that was asked for: worked out once. It belongs to
+            this split: ``dataclasses.replace`` starts it anew.
     """
 
     pixels: Pixels
@@ -60,8 +61,8 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
     size_reason: str = ""
     corrected: Corrected | None = None
-    drawn: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)
     weights: Pretrained | Recalled | None = None
+    drawn: dict[str, Rows] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def images(self) -> Images:

@@ -157,7 +157,7 @@ def audit(
     if before.get("status") != "finished":
         files.write_json(path / "audit.json", {**identity, "status": "running", "seconds": before.get("seconds", 0.0)})
         begun = time.perf_counter()
-        done = outoffold.train(planned, data, given, outoffold.again(source, images), progress)
+        done = outoffold.train(planned, data, given, source, progress)
         seconds = before.get("seconds", 0.0) + time.perf_counter() - begun
         files.write_json(path / "audit.json", {**identity, "status": "running", "seconds": seconds})
         if not done:

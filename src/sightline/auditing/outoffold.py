@@ -7,9 +7,9 @@ epochs, whose losses a run keeps image by image: single epochs are noisy witness
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sightline import recipe
 from sightline.data.folds import folds
 from sightline.data.split import Split
 from sightline.diagnosis.calibration import log_softmax
-from sightline.prepared import Prepared, describe_source
+from sightline.prepared import Prepared
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
@@ -60,13 +60,6 @@ class Fold:
     def name(self) -> str:
         """What its run folder is called."""
         return f"seed{self.seed}-fold{self.number + 1}of{self.of}"
-
-    @property
-    def status(self) -> str:
-        """``finished``, ``begun`` or ``missing``."""
-        if not self.folder.state.is_file() or not self.folder.settings.is_file():
-            return "missing"
-        return "finished" if self.folder.read_state().get("status") == "finished" else "begun"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +112,7 @@ def train(planned: Sequence[Fold], data: Prepared, given: Settings, source: Any,
         planned: from ``deal``.
         data: all images.
         given: as the user gave them; ``minutes`` is for all folds together.
-        source: what ``load`` takes, to continue a fold that was cut off.
+        source: as the user gave it, to continue a fold that was cut off.
         progress: shows what happens: of the first fold all, of the others the outcome.
 
     Returns:
@@ -128,21 +121,18 @@ def train(planned: Sequence[Fold], data: Prepared, given: Settings, source: Any,
     Raises:
         TrainingError: the loss became NaN, or memory ran out.
     """
-    ready = sum(fold.status == "finished" for fold in planned)
+    ready = sum(fold.folder.how_far() == "finished" for fold in planned)
     with progress.task("Folds", total=len(planned), done=ready) as task:
         for fold in planned:
-            if fold.status == "finished":
+            if fold.folder.how_far() == "finished":
                 continue
-            quiet = Muted(progress) if ready else progress
-            if fold.status == "begun":
-                run = recipe.resume(fold.folder.path, source=source, progress=quiet)
-            else:
-                if fold.folder.path.is_dir():
-                    shutil.rmtree(fold.folder.path)  # cut off while it was being made; there is nothing in it
-                run = recipe.train_on(
-                    _without(fold, data, given), _settings(fold, given, len(planned)), source=None, progress=quiet
-                )
-            if fold.status != "finished":
+            run = recipe.make(
+                _settings(fold, given, len(planned)),
+                partial(without, fold, data, given),
+                source=source,
+                progress=Muted(progress) if ready else progress,
+            )
+            if fold.folder.how_far() != "finished":
                 return False
             ready += 1
             progress.note(f"fold {fold.number + 1} of {fold.of}, seed {fold.seed}: {run.headline}")
@@ -191,7 +181,7 @@ def _scored(run: Run, data: Prepared, held: NDArray[np.int64]) -> NDArray[np.flo
     return scaled
 
 
-def _without(fold: Fold, data: Prepared, given: Settings) -> Prepared:
+def without(fold: Fold, data: Prepared, given: Settings) -> Prepared:
     """Give the data as a fold's training sees them: its own images are the validation part, nothing is the test."""
     parts = Split(fold.learnt, fold.held, fold.held[:0], (f"Fold {fold.number + 1} of {fold.of}, seed {fold.seed}.",))
     way = data.pixels.preprocessing.fit(data.pixels.array, fold.learnt, normalise=given.normalise)
@@ -203,8 +193,3 @@ def _settings(fold: Fold, given: Settings, count: int) -> Settings:
     return given.model_copy(
         update={"seed": fold.seed, "runs": fold.runs, "name": fold.name, "minutes": share, "balance_valid": False}
     )
-
-
-def again(source: Any, images: Any) -> Any:
-    """Give what a fold that was cut off can load its images from: the source's place, or the images themselves."""
-    return source if describe_source(source) else images

@@ -27,11 +27,14 @@ Kind = Literal["none", "even", "pairs"]
 EXPONENTS = np.geomspace(0.15, 15, 31)
 """Exponents of the probabilities that are tried before the best is looked for more closely."""
 
-ROWS = 20_000
+ROWS = 10_000
 """Images, at most, that the model is fitted to, drawn at random; all of them are scored by it."""
 
 PAIRED, EM_STEPS = 30, 100
 """Up to how many classes pairs of them are fitted (there are K (K - 1)), and how many steps that takes at most."""
+
+MOST = 0.6
+"""Share of wrong labels, of all or of one class, above which none is looked for: most labels are taken to be right."""
 
 DROP = 1.92
 """Fall of the log-likelihood at the ends of a 95 % interval: half the 95 % point of chi-square with one degree."""
@@ -97,22 +100,28 @@ def estimate(probabilities: NDArray[np.float64], labels: NDArray[np.int64], seed
     k = probabilities.shape[1]
     evenly = np.full((k, k), 1 / (k - 1)) - (1 + 1 / (k - 1)) * np.eye(k)
     none = _profile(probabilities, labels, evenly, np.zeros(1))
-    found = _profile(probabilities, labels, evenly, np.linspace(0, 0.9, 91))
+    found = _profile(probabilities, labels, evenly, np.linspace(0, MOST, 46))
     kind: Kind = "even" if found.best - none.best >= SIGN else "none"
     direction = evenly
     if k <= PAIRED:
         matrix, best = _pairs(probabilities, labels, found.exponent)
         if best - (k * (k - 1) - 1) > max(found.best, none.best + 1):
             kind, direction = "pairs", matrix - np.eye(k)
-            found = _profile(probabilities, labels, direction, np.linspace(0, 1.5, 91))
-    found = _profile(probabilities, labels, direction, np.linspace(0, found.reach, 401))
+            found = _profile(probabilities, labels, direction, np.linspace(0, _reach(direction), 46))
+    reach = min(1.2 * found.high + 0.02, _reach(direction))
+    found = _profile(probabilities, labels, direction, np.linspace(0, reach, 121), found.exponent)
     classes = _sharpened(probabilities, found.exponent).mean(axis=0)
     wrong = float(-(classes * np.diag(direction)).sum())  # the share of wrong labels that one step makes
     low, value, high = (float(step * wrong) for step in (found.low, found.step, found.high))
     if kind == "none":
         low, value, found = 0.0, 0.0, replace(found, step=found.high)
-    matrix = np.maximum(np.eye(k) + found.step * direction, 0.0)
-    return LabelNoise(Figure(value, low, high), kind, found.best - none.best, found.exponent, matrix)
+    matrix = np.eye(k) + found.step * direction
+    return LabelNoise(Figure(value, low, high), kind, max(0.0, found.best - none.best), found.exponent, matrix)
+
+
+def _reach(direction: NDArray[np.float64]) -> float:
+    """Give the step at which ``MOST`` of some class are wrong; twice the fitted step at most."""
+    return min(2.0, MOST / max(float(-np.diag(direction).min()), 1e-6))
 
 
 @dataclass(frozen=True)
@@ -123,8 +132,8 @@ class _Profile:
         best: the largest log-likelihood.
         exponent: where it is.
         step: where it is, in steps of the direction.
-        low: the first step of the 95 % interval; ``high``: the last.
-        reach: a little further than ``high``: what to look at more closely.
+        low: the first step of the 95 % interval.
+        high: the last.
     """
 
     best: float
@@ -132,7 +141,6 @@ class _Profile:
     step: float
     low: float
     high: float
-    reach: float
 
 
 def _profile(
@@ -140,37 +148,48 @@ def _profile(
     labels: NDArray[np.int64],
     direction: NDArray[np.float64],
     steps: NDArray[np.float64],
+    around: float | None = None,
 ) -> _Profile:
-    """Look along ``I + step * direction`` for all exponents: twice, the second time closer around the best exponent.
+    """Look along ``I + step * direction`` for the largest likelihood, and for the steps that come near it.
+
+    Each step has the exponent that suits it best: without that, the interval would be too narrow.
 
     Args:
         probabilities: as for ``estimate``.
         labels: likewise.
         direction: float (K, K), rows sum to 0.
         steps: from 0 on.
+        around: about the best exponent; None: all are tried.
     """
-    rows, exponents, width = np.arange(len(labels)), EXPONENTS, EXPONENTS[1] / EXPONENTS[0]
-    for _ in range(2):
-        surface = np.empty((len(exponents), len(steps)))
-        for i, exponent in enumerate(exponents):
-            q = _sharpened(probabilities, exponent)
-            start, slope = q[rows, labels], (q * direction[:, labels].T).sum(axis=1)
-            for j, step in enumerate(steps):
-                surface[i, j] = np.log(np.maximum(start + step * slope, _TINY)).sum()
-        i, j = divmod(int(surface.argmax()), len(steps))
-        exponent = float(exponents[i])
-        exponents = exponent * np.geomspace(1 / width, width, 11)
+    if around is None:
+        surface = _surface(probabilities, labels, direction, steps, EXPONENTS)
+        around = float(EXPONENTS[surface.max(axis=1).argmax()])
+    near = EXPONENTS[np.abs(np.log(EXPONENTS / around)) < 1]
+    exponents = np.concatenate([near, around * np.geomspace(0.88, 1.14, 9)])
+    surface = _surface(probabilities, labels, direction, steps, exponents)
+    i, j = divmod(int(surface.argmax()), len(steps))
     along = surface.max(axis=0)
-    inside = np.flatnonzero(along >= along.max() - DROP)
-    low, high = steps[inside[0]], steps[inside[-1]]
-    return _Profile(
-        float(along.max()),
-        exponent,
-        float(steps[j]),
-        float(low),
-        float(high),
-        float(1.2 * high + steps[1]) if len(steps) > 1 else 0.0,
-    )
+    inside = steps[along >= along.max() - DROP]
+    return _Profile(float(along.max()), float(exponents[i]), float(steps[j]), float(inside[0]), float(inside[-1]))
+
+
+def _surface(
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    direction: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    exponents: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Give the log-likelihood of each exponent with each step, float (exponents, steps)."""
+    surface = np.empty((len(exponents), len(steps)))
+    rows = np.arange(len(labels))
+    for i, exponent in enumerate(exponents):
+        q = _sharpened(probabilities, float(exponent))
+        start, slope = q[rows, labels], (q * direction[:, labels].T).sum(axis=1)
+        for first in range(0, len(steps), 64):
+            part = steps[first : first + 64, None]
+            surface[i, first : first + 64] = np.log(np.maximum(start + part * slope, _TINY)).sum(axis=1)
+    return surface
 
 
 def _pairs(

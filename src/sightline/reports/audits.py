@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+import sightline
 from sightline.diagnosis.intervals import Figure
 from sightline.reports import frame, plots
 from sightline.reports.svg import Scale, Svg, around, axes, line, short, tag, text
@@ -77,14 +78,13 @@ def render(
         first=shown[:FIRST],
         more=shown[FIRST:],
         matrix=drawing(_matrix(expected, told)),
-        review=drawing(yield_of_review(scores)),
+        review=drawing(yield_of_review(scores)) if told["signs"] and not _unlearnt(told) else None,
         pairs=_pairs(expected, told),
         classes=_classes(expected, told),
         tiles=_tiles(told, share, total),
         test=_test(told),
-        ruler=drawing(plots.scale(share)) if told["signs"] and not _unlearnt(told) else None,
         usage=_usage(told, share, path / "labels.csv"),
-        environment=None,
+        environment={"sightline": sightline.__version__},
     )
 
 
@@ -156,7 +156,7 @@ def _matrix(expected: np.ndarray[Any, Any], told: Mapping[str, Any]) -> Svg:
     numbers = np.rint(expected).astype(np.int64)
     np.fill_diagonal(numbers, np.array(told["counts"]) - numbers.sum(axis=1))
     return plots.confusion(
-        numbers, told["classes"], rows="label as given", columns="looks like", key=("as labelled", "otherwise")
+        numbers, told["classes"], rows="label as given", columns="looks like", key=("as given", "otherwise")
     )
 
 

@@ -27,7 +27,7 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: a file of this folder, such as ``page.html.j2``.
-        **values: what it asks for, ``environment`` (versions, or None) among them; a name it lacks is an error.
+        **values: what it asks for, ``environment`` (versions) among them; a name it lacks is an error.
     """
     style = stylesheet() + _file("page.css")
     return clean(_templates().get_template(template).render(style=style, **values))
