@@ -145,13 +145,26 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
     if settings.balance_valid:
         validation = pixels.images.labels[parts.valid]
         told.append(repeated_validation(np.bincount(validation, minlength=len(readable.classes))))
-    normalise = weights.adopt(settings).normalise if weights else settings.normalise
-    preprocessing = pixels.preprocessing.fit(pixels.array, parts.train, normalise=normalise, progress=progress)
+    preprocessing, why = _measure(pixels, parts, settings, weights, progress)
     if weights is not None:
-        preprocessing, why = weights.prepare(preprocessing)
         weights = replace(weights, notes=(*weights.notes, why))
     findings = (*told, *check(images, pixels, parts))
     return Prepared(pixels, parts, preprocessing, findings, reason, corrected, weights=weights)
+
+
+def divide(data: Prepared, parts: Split, settings: Settings, progress: Progress) -> Prepared:
+    """Give the same images with other parts, measured on the training rows of these."""
+    weights = data.weights if isinstance(data.weights, Pretrained) else None
+    return replace(data, split=parts, preprocessing=_measure(data.pixels, parts, settings, weights, progress)[0])
+
+
+def _measure(
+    pixels: Pixels, parts: Split, settings: Settings, weights: Pretrained | None, progress: Progress
+) -> tuple[Preprocessing, str]:
+    """Measure what the normalisation needs on the training rows, or take what the weights know; and why."""
+    normalise = weights.adopt(settings).normalise if weights else settings.normalise
+    measured = pixels.preprocessing.fit(pixels.array, parts.train, normalise=normalise, progress=progress)
+    return weights.prepare(measured) if weights else (measured, "")
 
 
 def survey(images: Images, settings: Settings, progress: Progress) -> list[Finding]:

@@ -255,6 +255,11 @@ def _notes(data: Prepared, test: Scored) -> list[str]:
         notes.append("The validation part was dealt into the folds with the training part.")
     if data.images.groups is not None:
         notes.append("Images of one group are in one fold, so that none is scored by a network that saw its group.")
+    if data.weights is not None:
+        notes.append(
+            "The networks began with weights from elsewhere: where those were trained on these very images and labels, "
+            "no network here is a witness that never saw them."
+        )
     if data.corrected is not None:
         notes.append(f"Labels as corrected by '{data.corrected.corrections.path}'; the list here starts from that one.")
     return notes

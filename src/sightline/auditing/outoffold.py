@@ -8,7 +8,7 @@ epochs, whose losses a run keeps image by image: single epochs are noisy witness
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sightline import recipe
 from sightline.data.folds import folds
 from sightline.data.split import Split
 from sightline.diagnosis.calibration import log_softmax
-from sightline.prepared import Prepared
+from sightline.prepared import Prepared, divide
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
@@ -184,8 +184,7 @@ def _scored(run: Run, data: Prepared, held: NDArray[np.int64]) -> NDArray[np.flo
 def without(fold: Fold, data: Prepared, given: Settings) -> Prepared:
     """Give the data as a fold's training sees them: its own images are the validation part, nothing is the test."""
     parts = Split(fold.learnt, fold.held, fold.held[:0], (f"Fold {fold.number + 1} of {fold.of}, seed {fold.seed}.",))
-    way = data.pixels.preprocessing.fit(data.pixels.array, fold.learnt, normalise=given.normalise)
-    return replace(data, split=parts, preprocessing=way)
+    return divide(data, parts, given, Progress(quiet=True))
 
 
 def _settings(fold: Fold, given: Settings, count: int) -> Settings:
