@@ -17,6 +17,7 @@ import sightline
 from sightline import assembly
 from sightline.data import arrays
 from sightline.data.balance import METHODS
+from sightline.errors import SettingsError
 from sightline.prepared import prepare
 from sightline.progress import Progress
 from sightline.settings import Settings
@@ -96,7 +97,10 @@ def train(source: Any, folder: Path, **changes: Any) -> sightline.Run:
     )
 
 
-@pytest.mark.parametrize("balance", [name for name in METHODS if name != "none"])
+WAYS = [*(name for name in METHODS if name != "none"), "smote,space=values"]
+
+
+@pytest.mark.parametrize("balance", WAYS)
 def test_cut_off_and_resumed_equals_uninterrupted(
     balance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,3 +162,44 @@ def test_the_test_part_is_scored_as_it_is(tmp_path: Path) -> None:
     assert [finding["code"] for finding in json.loads(run.folder.findings.read_text())].count(
         "data/validation-repeated"
     ) == 1
+
+
+def drifting(seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Signals of skewed classes: waves of three lengths."""
+    random = np.random.default_rng(seed)
+    y = np.repeat([0, 1, 2], [60, 20, 8])
+    time = np.linspace(0, 1, 40)
+    x = np.sin(2 * np.pi * (2 + y[:, None]) * (time + random.random((len(y), 1)))) + random.normal(0, 0.3, (len(y), 40))
+    return x.astype(np.float32), y
+
+
+def test_smote_on_photos_learns_the_last_layer_anew_and_shows_it(tmp_path: Path) -> None:
+    source = skewed_set((90, 30, 12))
+    run, plain = (train(source, tmp_path, balance=b, name=b) for b in ("smote", "none"))
+    assert run.settings.balance == "smote,space=features"
+    ours, other = run.model.state_dict(), plain.model.state_dict()
+    changed = [name for name in ours if not torch.equal(ours[name], other[name])]
+    assert changed == list(ours)[-2:]  # weight and bias of the last layer
+    assert "invented among them" in run.folder.read_state()["last_layer"]
+    assert (run.folder.figures / "smote.png").read_bytes().startswith(b"\x89PNG")
+    assert "Last layer" in run.folder.report.read_text()
+    assert not (plain.folder.figures / "smote.png").exists()
+
+
+def test_smote_on_signals_draws_lines_between_them_and_shows_it(tmp_path: Path) -> None:
+    run = train(drifting(), tmp_path, balance="smote", epochs=2)
+    assert run.settings.balance == "smote,space=values"
+    assert run.settings.monitor == "valid_balanced_loss"
+    assert (run.folder.figures / "smote.png").is_file()
+    assert "last_layer" not in run.folder.read_state()
+    assert "between its two parents" in run.folder.report.read_text()
+
+
+@pytest.mark.parametrize("space", ["values", "features"])
+def test_a_class_of_one_training_image_is_refused_before_anything_is_made(space: str, tmp_path: Path) -> None:
+    source, half = skewed_set((40, 20, 2)), {"test_fraction": 0.5}  # one of the two is for the test part
+    with pytest.raises(SettingsError, match="class '2' has one training image"):
+        train(source, tmp_path / "runs", balance=f"smote,space={space}", **half)
+    assert not (tmp_path / "runs").exists()
+    run = train(source, tmp_path / "runs", balance=f"smote,space={space},single=repeat", epochs=1, **half)
+    assert run.folder.read_state()["status"] == "finished"

@@ -31,7 +31,7 @@ LAYERS = (
     ("reports", "serving"),
     ("plan", "course", "prepared"),
     ("trained",),
-    ("beginning",),
+    ("balancing", "beginning"),
     ("assembly",),
     ("recipe", "estimator", "doctor"),
     ("comparison", "members", "filing", "ensemble", "auditing"),

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from sightline import losses, plan
+from sightline.balancing import balance, measured, valid_rows
 from sightline.beginning import adopted, begin, changes
 from sightline.course import averaged_epochs, check, optimizer_of, penalty_of, schedule_of, snapshot_epochs
 from sightline.data.augment import Augment
-from sightline.data.balance import Balance, decide, repeats
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
-from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
 from sightline.models.network import Network
 from sightline.models.pretrained import Pretrained
 from sightline.prepared import Prepared
@@ -26,6 +23,7 @@ from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
 from sightline.training import compiling, speed
+from sightline.training.head import last_layer
 from sightline.training.instruments import SHARES, Instruments
 from sightline.training.instruments import plan as plan_instruments
 from sightline.training.precision import Precision
@@ -68,6 +66,8 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     start.freezing.apply(network, epoch=1)  # so that the speed measured is that of the first epoch
     for sentence in getattr(network, "adaptations", ()):
         progress.note(f"{settings.model}: {sentence}")
+    if balance(data, settings).afterwards:
+        last_layer(network)
     stream = train_stream(data, settings, device, progress)
     if settings.minutes is not None:
         step_s, eval_s = pace(network, stream, data, settings, precision)
@@ -119,11 +119,6 @@ def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
     )
 
 
-def balance(data: Prepared, settings: Settings) -> Balance:
-    """Choose how to make up for rare classes, as ``plan`` does."""
-    return decide(settings.balance, data.counts, data.images.kind)[0]
-
-
 def training_loss(data: Prepared, settings: Settings, network: nn.Module, batches: int = 0) -> losses.Loss:
     """Choose what a training minimises: the settings' loss, and that of the network's auxiliary heads if it has any.
 
@@ -159,18 +154,6 @@ def train_stream(data: Prepared, settings: Settings, device: torch.device, progr
         chances=drawn.chances,
         invented=drawn.invented,
     )
-
-
-def valid_rows(data: Prepared, settings: Settings) -> NDArray[np.int64]:
-    """List what is evaluated after each epoch: the validation images, and behind them, where asked for, repeats."""
-    rows = data.split.valid
-    return np.concatenate([rows, repeats(data.labels, rows, settings.seed)]) if settings.balance_valid else rows
-
-
-def measured(data: Prepared, settings: Settings) -> list[Metric]:
-    """Choose what is measured after each epoch: the balanced figures, too, where they tell something else."""
-    both = "balanced" in (settings.monitor or "") or balance(data, settings).method != "none"
-    return [Accuracy(), BalancedAccuracy(), BalancedLoss()] if both else [Accuracy()]
 
 
 def assemble(

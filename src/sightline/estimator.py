@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sightline.assembly import assemble, resolve
+from sightline.balancing import learn_last_layer
 from sightline.data import arrays
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.errors import SettingsError
@@ -155,8 +156,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             progress = Progress(quiet=quiet)
             device, _ = devices.choose(settings.device)
             data = prepare(images, settings, progress)
-            trainer = assemble(None, data, resolve(settings, data, device, progress).settings, device, progress)
+            settings = resolve(settings, data, device, progress).settings
+            trainer = assemble(None, data, settings, device, progress)
             trainer.loop()
+            learn_last_layer(trainer, data, settings, progress)
         self.history_ = trainer.history.rows
         self.network_ = trainer.model.cpu()
         self._preprocessing = data.preprocessing

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 import sightline
 from sightline import files
 from sightline.assembly import assemble, resolve, train_stream, training_loss
+from sightline.balancing import balance, learn_last_layer
 from sightline.beginning import adopted, begin
 from sightline.course import optimizer_of
 from sightline.data.balance import Balance
-from sightline.data.preview import sheet
+from sightline.data.preview import families, sheet
+from sightline.data.smote import Invented, some
 from sightline.data.sources import load
 from sightline.data.stream import Stream
 from sightline.data.summary import describe
@@ -112,6 +114,9 @@ def train_on(data: Prepared, given: Settings, *, source: str | None, progress: P
     files.make_folder(folder.figures)
     stream = train_stream(data, resolved.settings, torch.device("cpu"))
     draw_inputs(stream, data, folder.figures / "inputs.png")
+    invented = data.training_rows(balance(data, resolved.settings), resolved.settings.seed).invented
+    if invented is not None:
+        draw_invented(some(invented, data.labels), data, folder.figures / "smote.png")
     trainer = assemble(folder, data, resolved.settings, device, progress)
     return carry_out(trainer, folder, data, progress)
 
@@ -188,6 +193,14 @@ def draw_inputs(stream: Stream, data: Prepared, path: Path) -> None:
         sheet(stream, data.images.classes).save(temporary, "PNG")
 
 
+def draw_invented(shown: Invented, data: Prepared, path: Path, nearest: NDArray[np.int64] | None = None) -> None:
+    """Draw what SMOTE invented between its parents, if there is anything; see ``preview.families``."""
+    if len(shown.first):
+        picture = families(data.pixels.array, data.labels, shown, data.preprocessing, data.images.classes, nearest)
+        with files.whole(path) as temporary:
+            picture.save(temporary, "PNG")
+
+
 def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_range.Range:
     """Raise the learning rate step by step on the weights a training would begin with, and watch the loss."""
     images = load(source, data_dir=settings.data_dir, download=settings.download, progress=progress)
@@ -226,6 +239,10 @@ def carry_out(trainer: Trainer, folder: RunFolder, data: Prepared, progress: Pro
         if found:
             progress.note(f"random batches: {found.sentence}")
             folder.write_state(noise=found.as_dict())
+    relearnt = learn_last_layer(trainer, data, read_settings(folder), progress)
+    if relearnt:
+        folder.write_state(last_layer=relearnt.sentence)
+        draw_invented(relearnt.shown, data, folder.figures / "smote.png", relearnt.nearest)
     begun = time.perf_counter()
     headline = conclude(trainer, folder, data)
     seconds["evaluation"] = time.perf_counter() - begun

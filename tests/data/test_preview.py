@@ -10,7 +10,8 @@ from PIL import Image
 
 from sightline.data.augment import Augment
 from sightline.data.preprocess import Preprocessing
-from sightline.data.preview import GAP, TILE, sheet
+from sightline.data.preview import GAP, TILE, families, sheet
+from sightline.data.smote import Invented
 from sightline.data.stream import Stream
 
 
@@ -64,3 +65,27 @@ def test_every_kind_of_data_makes_a_sheet(kind: Any, shape: tuple[int, ...], dty
 
 def test_a_flat_signal_is_a_line() -> None:
     assert sheet(make("signal", np.zeros((2, 1, 9), np.float32)), ["a", "b", "c"]).size
+
+
+def test_an_invented_image_stands_between_its_parents() -> None:
+    pixels = np.zeros((3, 8, 8, 3), np.uint8)
+    pixels[1], pixels[2] = 200, 30
+    spec = Preprocessing("image", 3, (8, 8)).fit(pixels, np.arange(3))
+    one = Invented(np.array([0]), np.array([1]), np.array([0.25], np.float32))
+    shades = []
+    for nearest in (None, np.array([2])):
+        shown = np.asarray(families(pixels, np.zeros(3, int), one, spec, ["ant"], nearest))
+        row = shown[next(row for row in range(len(shown)) if (shown[row, GAP] == 0).all()) + 1]
+        shades.append([int(row[GAP + place * (TILE + GAP)][0]) for place in range(3)])
+    assert shades == [[0, 50, 200], [0, 30, 200]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("signal", (5, 2, 30)), ("volume", (5, 1, 4, 6, 6)), ("image", (5, 6, 6, 1))]
+)
+def test_families_of_every_kind_are_drawn(kind: Any, shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    spec = make(kind, array).preprocessing
+    found = Invented(np.array([0, 1, 2]), np.array([3, 4, 4]), np.array([0.1, 0.5, 0.9], np.float32))
+    picture = families(array, np.zeros(5, int), found, spec, ["ant"])
+    assert picture.width > 5 * TILE

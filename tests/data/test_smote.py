@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from sightline.data import smote
 from sightline.data.balance import Balance, draw
 from sightline.data.preprocess import Preprocessing
-from sightline.data.smote import invent, mix, nearest, refuse_single
+from sightline.data.smote import invent, mix, nearest, refuse_single, some
 from sightline.data.stream import Stream
 from sightline.errors import SettingsError
 
@@ -51,7 +51,8 @@ def test_classes_come_out_even_and_parents_are_neighbours_of_one_class(
     assert ((found.place >= 0) & (found.place <= 1)).all()
     assert found.place.dtype == np.float32
     after = np.bincount(labels[np.concatenate([rows, found.first])])
-    assert all(count == (max(sizes) if size > 1 else 1) for count, size in zip(after, sizes, strict=True))
+    assert set(after) == {max(sizes)}
+    assert all((labels == labels[a]).sum() == 1 for a, b in zip(found.first, found.second, strict=True) if a == b)
     for a, b in zip(found.first, found.second, strict=True):
         own, apart = values[labels == labels[a]], np.linalg.norm(values[a] - values[b])
         closer = [(np.linalg.norm(own - values[parent], axis=1) < 0.9999 * apart).sum() for parent in (a, b)]
@@ -123,6 +124,16 @@ def test_a_class_of_one_image_is_refused_by_name_or_repeated() -> None:
     drawn = draw(Balance("smote", single="repeat"), values, labels, np.arange(14), **how)  # type: ignore[arg-type]
     assert drawn.invented is not None
     assert np.bincount(labels[np.concatenate([drawn.rows, drawn.invented.first])]).tolist() == [8, 8, 8]
+
+
+def test_a_few_are_chosen_from_each_class_the_rarest_first() -> None:
+    found = invent(SIGNALS, LABELS, np.arange(90))
+    shown = some(found, LABELS, 7)
+    assert LABELS[shown.first].tolist() == [3, 2, 1, 3, 2, 1, 3]
+    assert len(some(found, LABELS, 10_000).first) == len(found.first)
+    alone = invent(SIGNALS, np.repeat([0, 1], [89, 1]), np.arange(90))
+    assert len(alone.first) == 88
+    assert len(some(alone, np.repeat([0, 1], [89, 1])).first) == 0
 
 
 def test_many_single_classes_are_not_all_listed() -> None:

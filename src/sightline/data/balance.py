@@ -20,7 +20,7 @@ from sightline.errors import SettingsError, did_you_mean
 from sightline.finding import Finding
 from sightline.progress import Progress
 
-Space = Literal["auto", "values"]
+Space = Literal["auto", "values", "features"]
 Single = Literal["refuse", "repeat"]
 
 SKEWED = 5.0
@@ -71,7 +71,9 @@ class Balance:
         tau: of ``logits``, 0 or more: strength of the adjustment; 1 aims at the balanced error (Menon et al. 2021,
             "Long-tail learning via logit adjustment", ICLR, section 5).
 
-        space: of ``smote``: where lines between two examples are drawn. ``values``: pixels, or the flattened signal.
+        space: of ``smote``: where lines between two examples are drawn. ``values``: between the pixels, or the
+            flattened signals, while it trains. ``features``: between what the trained network makes of them, and its
+            last layer is learnt anew. ``auto``: features for images, else values.
         neighbours: of ``smote``: of how many nearest of its class the second parent is drawn; all others where a class
             has no more.
         single: of ``smote``: what happens to a class of one training image: ``refuse`` the training, or ``repeat`` it.
@@ -126,6 +128,11 @@ class Balance:
                 raise SettingsError(f"balance knob '{name}' is '{value}'.", f"Give {number}: {name}=...") from None
         return cls(method, **values)
 
+    @property
+    def afterwards(self) -> bool:
+        """Whether it acts on the last layer of a network that was trained without it."""
+        return self.method == "smote" and self.space == "features"
+
     def __str__(self) -> str:
         """Write what ``parse`` reads, without knobs that are as they come."""
         set_ = {f.name: getattr(self, f.name) for f in fields(self)[1:] if getattr(self, f.name) != f.default}
@@ -159,7 +166,8 @@ class Balance:
 
     def epoch_length(self, counts: NDArray[np.int64]) -> int:
         """Give the images that the network sees in an epoch."""
-        return int(counts.max() * np.count_nonzero(counts) if METHODS[self.method].repeats else counts.sum())
+        longer = METHODS[self.method].repeats and not self.afterwards
+        return int(counts.max() * np.count_nonzero(counts) if longer else counts.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +210,11 @@ def decide(text: str | None, counts: NDArray[np.int64], kind: Kind) -> tuple[Bal
     """
     given = Balance.parse(text)
     if given.method == "smote" and given.space == "auto":
-        return replace(given, space="values"), f"lines are drawn between {kind}s as they are"
+        if kind == "image":
+            return replace(
+                given, space="features"
+            ), "half-way between two images is no image; smote,space=values draws it"
+        return replace(given, space="values"), f"half-way between two {kind}s is a {kind}"
     if given.method != "auto":
         return given, ""
     told = f"the largest class has {ratio(counts):.1f} times the images of the smallest"
@@ -239,9 +251,10 @@ def draw(
     if balance.method == "smote":
         if balance.single == "refuse":
             refuse_single(counts, classes)
+        if balance.afterwards:
+            return Rows(rows)
         invented = invent(array, labels, rows, neighbours=balance.neighbours, seed=seed, progress=progress)
-        alone = rows[counts[labels[rows]] == 1]
-        return Rows(np.concatenate([rows, np.repeat(alone, counts.max() - 1)]), invented=invented)
+        return Rows(rows, invented=invented)
     if balance.method == "sampler":
         return Rows(rows, 1 / counts[labels[rows]])
     if balance.method == "oversample":

@@ -1,14 +1,17 @@
-"""A stream -> one picture of its first 16 inputs, exactly as the network gets them."""
+"""A stream -> one picture of its first 16 inputs, as the network gets them; what SMOTE invented -> one of families."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sightline.data.preprocess import Preprocessing
+from sightline.data.smote import Invented, mix
 from sightline.data.stream import Stream
 
 COUNT, COLUMNS = 16, 4
@@ -36,10 +39,7 @@ def sheet(stream: Stream, classes: Sequence[str]) -> Image.Image:
     preprocessing = stream.preprocessing
     x, y = stream.peek(COUNT)
     values = _denormalise(x.cpu().numpy(), preprocessing)
-    if preprocessing.kind == "signal":
-        tiles = _lines(values)
-    else:
-        tiles = [_pixels(value) for value in (values[:, :, values.shape[2] // 2] if values.ndim == 5 else values)]
+    tiles = _tiles(values, preprocessing)
     captions = [_caption(label, classes) for label in y.cpu().numpy()]
     size = " x ".join(map(str, preprocessing.size))
     title = f"{len(tiles)} inputs as the network gets them: {size}, {preprocessing.channels} "
@@ -47,9 +47,66 @@ def sheet(stream: Stream, classes: Sequence[str]) -> Image.Image:
     return _arrange(tiles, captions, [title, f"augmentation: {stream.augment}"])
 
 
+def families(
+    array: NDArray[Any],
+    labels: NDArray[np.int64],
+    invented: Invented,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    nearest: NDArray[np.int64] | None = None,
+) -> Image.Image:
+    """Draw what SMOTE invented between its parents: one on the left, one on the right of each.
+
+    Args:
+        array: the pixel store, (N, ...).
+        labels: of its rows, int64 (N,).
+        invented: what to draw, M of them; ``smote.some`` chooses.
+        preprocessing: says what the store holds.
+        classes: K class names.
+        nearest: where points among features were invented, which no picture shows: for each, the image in the middle,
+            a row of the store. None draws the mixture of the two parents.
+
+    Returns:
+        an RGB picture of 3 M tiles, two families in a row.
+    """
+    first, second = (torch.from_numpy(np.asarray(array[rows])) for rows in (invented.first, invented.second))
+    if nearest is None:
+        middle = mix(first, second, torch.from_numpy(invented.place))
+        notes = [f"invented at {place:.2f}" for place in invented.place]
+        title = "What SMOTE invented, each between the two it was made of (0: the left one, 1: the right one)."
+    else:
+        middle = torch.from_numpy(np.asarray(array[nearest]))
+        notes = [
+            f"near {place:.2f}: {classes[labels[row]]}" for place, row in zip(invented.place, nearest, strict=True)
+        ]
+        title = (
+            "SMOTE invented points among features, between those of the left and the right image (0: left, 1: right). "
+        )
+        title += (
+            f"Such a point is no image: in the middle is the training {preprocessing.kind} that lies nearest to it."
+        )
+    values = torch.stack([first, middle, second], dim=1).flatten(0, 1).float().numpy()
+    names = [str(classes[label]) for label in labels[invented.first]]
+    captions = [text for name, note in zip(names, notes, strict=True) for text in (name, note, name)]
+    if preprocessing.kind == "image":
+        values = np.moveaxis(values, -1, 1)
+    return _arrange(_tiles(_shown(values, preprocessing), preprocessing), captions, [title], columns=6, group=3)
+
+
+def _tiles(values: NDArray[np.float32], preprocessing: Preprocessing) -> list[Image.Image]:
+    """Draw each example, (B, C, *size) in stored units: signals as lines, of volumes the middle slice."""
+    if preprocessing.kind == "signal":
+        return _lines(values)
+    return [_pixels(value) for value in (values[:, :, values.shape[2] // 2] if values.ndim == 5 else values)]
+
+
 def _denormalise(x: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """Bring inputs back to stored units; images and volumes that are not stored as uint8 to 0..255 by their range."""
-    x = preprocessing.denormalise(x)
+    return _shown(preprocessing.denormalise(x), preprocessing)
+
+
+def _shown(x: NDArray[np.float32], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Bring stored units to what can be drawn."""
     if preprocessing.stored != "uint8" and preprocessing.kind != "signal":
         x = (x - x.min()) * (255 / max(float(np.ptp(x)), 1e-12))
     return x if preprocessing.kind == "signal" else np.rint(x).clip(0, 255)
@@ -88,15 +145,20 @@ def _caption(label: NDArray[np.generic] | np.generic, classes: Sequence[str]) ->
     return named[0][1] if len(named) == 1 else ", ".join(f"{share:.0%} {name}" for share, name in named[:2])
 
 
-def _arrange(tiles: list[Image.Image], captions: list[str], title: list[str]) -> Image.Image:
-    """Lay tiles in rows of four under a title, each over its caption; a caption that is too long ends in '…'."""
+def _arrange(
+    tiles: list[Image.Image], captions: list[str], title: list[str], columns: int = COLUMNS, group: int = 0
+) -> Image.Image:
+    """Lay tiles in rows under a title, each over its caption; a caption that is too long ends in '…'.
+
+    With a group, there is a wider gap after each so many tiles.
+    """
     font = ImageFont.load_default(TEXT)
     width, height = tiles[0].size
     cell = max(width, 100)
-    columns = min(COLUMNS, len(tiles))
+    columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
     line = TEXT + 6
-    total = max(columns * (cell + GAP) + GAP, 420)
+    total = max(columns * (cell + GAP) + GAP + (4 * GAP * ((columns - 1) // group) if group else 0), 420)
     title = [part for text in title for part in _wrapped(text, total - 2 * GAP, font)]
     top = GAP + line * len(title)
     picture = Image.new("RGB", (total, top + rows * (height + line + GAP) + GAP), _PAPER)
@@ -105,7 +167,8 @@ def _arrange(tiles: list[Image.Image], captions: list[str], title: list[str]) ->
         pen.text((GAP, GAP + number * line), text, _INK, font)
     for number, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         row, column = divmod(number, columns)
-        corner = (GAP + column * (cell + GAP), top + GAP + row * (height + line + GAP))
+        apart = 4 * GAP * (column // group) if group else 0
+        corner = (GAP + apart + column * (cell + GAP), top + GAP + row * (height + line + GAP))
         picture.paste(tile, corner)
         pen.text((corner[0], corner[1] + height + 2), _fitting(caption, cell, font), _INK, font)
     return picture

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,16 @@ def invent(
         progress: shows the search.
 
     Returns:
-        the invented examples; none for classes of one example, see ``refuse_single``.
+        the invented examples; those of a class of one example are this example, see ``refuse_single``.
     """
     from imblearn.over_sampling import SMOTE
     from scipy.sparse import identity
 
     counts = np.bincount(labels[rows])
+    alone = np.repeat(rows[counts[labels[rows]] == 1], counts.max() - 1)
     wanted = {int(k): int(counts.max()) for k in np.flatnonzero((counts > 1) & (counts < counts.max()))}
     if not wanted:
-        return Invented(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return Invented(alone, alone, np.zeros(len(alone), np.float32))
     with (progress or Progress(quiet=True)).task("Neighbours", total=int(sum(counts[k] for k in wanted))) as task:
         search = _Search(array, rows, neighbours, task.advance)
         sampler = SMOTE(sampling_strategy=wanted, random_state=seed, k_neighbors=search)
@@ -77,7 +79,28 @@ def invent(
     shares.sum_duplicates()
     first, second = shares.indices[shares.indptr[:-1]], shares.indices[shares.indptr[1:] - 1]
     place = np.where(first == second, 0, shares.data[shares.indptr[1:] - 1]).astype(np.float32)
-    return Invented(rows[first], rows[second], place)
+    return Invented(
+        np.concatenate([rows[first], alone]),
+        np.concatenate([rows[second], alone]),
+        np.concatenate([place, np.zeros(len(alone), np.float32)]),
+    )
+
+
+def some(invented: Invented, labels: NDArray[np.int64], count: int = 8) -> Invented:
+    """Choose a few for a picture: in turn from each class, the rarest (with most inventions) first.
+
+    Args:
+        invented: of which; repeats of single examples are left out.
+        labels: of the rows it names, int64 (N,).
+        count: how many at most.
+    """
+    real = invented.first != invented.second
+    often = np.bincount(labels[invented.first[real]])
+    ranked = [k for k in np.argsort(-often, kind="stable") if often[k]]
+    queues = [np.flatnonzero(real & (labels[invented.first] == k))[:count] for k in ranked]
+    turns = [row for turn in zip_longest(*queues) for row in turn if row is not None]
+    chosen = np.array(turns[:count], np.int64)
+    return Invented(invented.first[chosen], invented.second[chosen], invented.place[chosen])
 
 
 def refuse_single(counts: NDArray[np.int64], classes: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ The layouts of the JSON files, all keys optional for the reader:
     ``status`` (``running | finished | stopped | failed``), ``stopped`` (why it ended, a sentence), ``started``
     (ISO 8601), ``epochs`` (how many were run), ``best_epoch`` (from 1), ``headline``, ``seconds`` {phase: seconds};
     the phase ``training`` is told apart by ``timing.jsonl``. ``weights`` (``penalties.Sparsity``) and ``noise``
-    (``training.noise.Noise``) of the best weights.
+    (``training.noise.Noise``) of the best weights; ``last_layer`` (what was done to it after the training, a phrase).
 ``settings.toml``
     ``[settings]`` as resolved, ``[given]`` as the user gave them.
 ``data.json``
@@ -56,6 +56,7 @@ class Facts:
         evaluation: None if nothing was scored.
         part: ``"test"`` or ``"validation"``: which images were scored.
         inputs: PNG of training inputs as the network gets them, or None.
+        invented: PNG of what SMOTE invented between its parents, or None.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class Facts:
     evaluation: Evaluation | None
     part: str
     inputs: bytes | None
+    invented: bytes | None
 
     @property
     def things(self) -> str:
@@ -95,7 +97,7 @@ def read(folder: RunFolder) -> Facts:
     """
     scores = _json(folder, folder.evaluation, {})
     tables = _toml(folder.settings)
-    inputs = folder.figures / "inputs.png"
+    inputs, invented = folder.figures / "inputs.png", folder.figures / "smote.png"
     return Facts(
         path=folder.path,
         state=folder.read_state(),
@@ -109,6 +111,7 @@ def read(folder: RunFolder) -> Facts:
         evaluation=Evaluation.from_dict(scores) if scores else None,
         part=scores.get("part", "test"),
         inputs=inputs.read_bytes() if inputs.is_file() else None,
+        invented=invented.read_bytes() if invented.is_file() else None,
     )
 
 

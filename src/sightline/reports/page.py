@@ -70,6 +70,7 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         training=sections.training(run),
         regularisation=regularisation(run),
         inputs=data_uri(run.inputs, "inputs.png") if run.inputs else "",
+        invented=data_uri(run.invented, "smote.png") if run.invented else "",
         curves=sections.curves(run),
         classes=sections.classes(run, found) if found else None,
         calibration=sections.calibration(found) if found else None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from sightline.data.balance import METHODS
 from sightline.diagnosis.mistakes import ClassScore, Evaluation
 from sightline.reports import plots
 from sightline.reports.facts import Facts
@@ -62,6 +63,11 @@ def training(facts: Facts) -> dict[str, str]:
         rate = f", learning rate up to {value(chosen['lr'])}" if "lr" in chosen else ""
         batch = f", {count(chosen['batch_size'])} {facts.things} a step" if "batch_size" in chosen else ""
         told["Optimizer"] = f"{chosen['optimizer']}{rate}, {chosen.get('schedule', 'constant')} schedule{batch}"
+    method = METHODS.get(str(chosen.get("balance", "none")).split(",")[0])
+    if method and method is not METHODS["none"]:
+        told["Rare classes"] = f"{chosen['balance']}: {method.description}"
+    if facts.state.get("last_layer"):
+        told["Last layer"] = str(facts.state["last_layer"])
     epochs, best = facts.state.get("epochs", len(facts.history) or None), facts.state.get("best_epoch")
     if epochs:
         planned = f" of {count(chosen['epochs'])} planned" if chosen.get("epochs", epochs) != epochs else ""
