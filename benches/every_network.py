@@ -43,6 +43,12 @@ def combinations(names: list[str], inputs: list[str]) -> Iterator[tuple[str, str
                     yield name, text, {**options, "auxiliary": True}
 
 
+def cost(name: str, text: str, options: dict[str, Any]) -> int:
+    """Estimate how long an attempt takes: weights to draw and to update, multiplications of a step."""
+    rows = zoo.table(name, text, num_classes=CLASSES, **options)
+    return 20 * arithmetic.parameters(rows) + 6 * arithmetic.multiply_adds(rows)
+
+
 def attempt(name: str, text: str, options: dict[str, Any]) -> dict[str, Any]:
     """Build a network, hold it against its table, train one step, and tell what was found; faults are exceptions."""
     torch.manual_seed(0)
@@ -89,9 +95,9 @@ def main() -> None:
     if not found:
         args.file.write_text(json.dumps(describe()) + "\n")
     done = {(row["name"], row["input"], str(row["options"])) for row in found if "name" in row}
-    for name, text, options in combinations(args.names, args.inputs or list(INPUTS)):
-        if (name, text, str(options)) in done:
-            continue
+    wanted = list(combinations(args.names, args.inputs or list(INPUTS)))
+    wanted = [one for one in wanted if (one[0], one[1], str(one[2])) not in done]
+    for name, text, options in sorted(wanted, key=lambda one: cost(*one)):  # cheap ones first: faults are seen soon
         row = {"name": name, "input": text, "options": options}
         try:
             row |= attempt(name, text, options)
