@@ -161,6 +161,14 @@ def test_the_files_of_a_run() -> None:
     assert FORMAT == FORMAT_NOW
 
 
+def test_every_file_of_a_run_may_be_shared_or_not() -> None:
+    """What is pushed to a hub everybody may see, so every file of a run is decided on, with a reason."""
+    from sightline.hub.parcel import STAYS, TRAVELS
+
+    decided = [*TRAVELS.values(), *STAYS]
+    assert sorted(decided) == sorted(FILES), "list it in hub/parcel.py: TRAVELS if it names no images, else STAYS"
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_file_of_a_run_keeps_its_name(name: str) -> None:
     assert getattr(RunFolder(Path("run")), name) == Path("run") / FILES[name]

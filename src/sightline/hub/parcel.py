@@ -15,6 +15,7 @@ import torch
 
 from sightline import __version__, files
 from sightline.data.known import KNOWN
+from sightline.diagnosis import evidence
 from sightline.errors import RunError, SightlineError
 from sightline.hub import card
 from sightline.reports import facts
@@ -31,6 +32,8 @@ TRAVELS = {
     "evaluation.json": "evaluation",
     "history.jsonl": "history",
     "timing.jsonl": "timing",
+    "instruments.jsonl": "instruments",
+    "valid_losses.npy": "valid_losses",
     "split.csv": "split",
     "positions.safetensors": "positions",
     "model.safetensors": "best",
@@ -43,10 +46,11 @@ TRAVELS = {
 STAYS = {
     "predictions": "names images",
     "findings": "names images",
-    "valid_losses": "one number for each validation image and epoch; nothing that uses the network needs it",
+    "probes": "what was tried before and after the training; nothing that uses the network needs it",
     "figures": "drawn again from the numbers; one of them shows training images",
     "report": "names and shows images; travels if asked for, to be looked at, and is never taken back",
     "last": "weights after the last epoch, which are not the best",
+    "snapshots": "weights of the ends of cycles; to vote with, where they were made",
     "checkpoint": "needed only to go on training, which needs the images, too",
     "corrections": "names images",
     **dict.fromkeys(("recipe", "ensemble", "members", "vote"), "of an ensemble; its members are runs that can travel"),
@@ -243,6 +247,8 @@ def check(folder: RunFolder, repo: str) -> None:
         if not all(isinstance(name, str) for name in run.classes) or len(set(run.classes)) < len(run.classes):
             raise ValueError("its classes are no list of different names")
         facts.read(folder)
+        if folder.history.is_file():
+            evidence.of_run(folder)
         assert run.predictor
 
 
