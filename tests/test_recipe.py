@@ -41,8 +41,8 @@ def test_run_holds_what_was_promised(digits_run: sightline.Run) -> None:
     folder = digits_run.folder
     expected = {
         "run.json", "settings.toml", "data.json", "split.csv", "environment.json", "history.jsonl", "timing.jsonl",
-        "valid_losses.npy", "instruments.jsonl", "best.safetensors", "last.safetensors", "checkpoint.safetensors",
-        "findings.json", "evaluation.json", "predictions.csv", "figures", "report.html",
+        "valid_losses.npy", "instruments.jsonl", "probes.json", "best.safetensors", "last.safetensors",
+        "checkpoint.safetensors", "findings.json", "evaluation.json", "predictions.csv", "figures", "report.html",
     }  # fmt: skip
     assert {path.name for path in folder.path.iterdir()} == expected
     state = folder.read_state()

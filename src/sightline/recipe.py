@@ -32,10 +32,12 @@ from sightline.data.smote import Invented, some
 from sightline.data.sources import load
 from sightline.data.stream import Stream
 from sightline.data.summary import describe
+from sightline.diagnosis import probes
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
 from sightline.errors import TrainingError
 from sightline.models import zoo
+from sightline.models.weights import read_weights
 from sightline.penalties import sparsity
 from sightline.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
 from sightline.progress import Progress
@@ -118,7 +120,36 @@ def train_on(data: Prepared, given: Settings, *, source: str | None, progress: P
     if invented is not None:
         draw_invented(some(invented, data.labels), data, folder.figures / "smote.png")
     trainer = assemble(folder, data, resolved.settings, device, progress)
+    if resolved.settings.probes:
+        try_out(trainer, folder, data, resolved.settings, progress)
     return carry_out(trainer, folder, data, progress)
+
+
+def try_out(trainer: Trainer, folder: RunFolder, data: Prepared, settings: Settings, progress: Progress) -> None:
+    """Probe network, data and learning rate for some seconds; say what is wrong before the first epoch; change nothing.
+
+    Raises:
+        RunError: ``probes.json`` cannot be written.
+    """
+
+    def mixed(rows: NDArray[np.int64]) -> Stream:
+        return Stream(data.pixels.array, data.labels, rows, data.preprocessing, batch_size=min(len(rows), 256))
+
+    trainer.freezing.apply(trainer.model, 1)
+    with progress.task("Trying the set-up", total=None):
+        found = probes.before(
+            trainer.model,
+            trainer.optimizer,
+            trainer.loss_fn,
+            trainer.precision,
+            plain=mixed(data.split.train),
+            valid=mixed(data.split.valid),
+            augmented=train_stream(data, settings, torch.device("cpu")).peek(probes.AUGMENTED),
+            classes=data.images.classes,
+        )
+    files.write_json(folder.probes, found)
+    for finding in probes.told(found, settings.model_dump(), len(data.images.classes)):
+        progress.note(f"{finding.severity}: {finding.message} {finding.advice}")
 
 
 def make(settings: Settings, data: Callable[[], Prepared], *, source: Any, progress: Progress) -> Run:
@@ -260,7 +291,15 @@ def conclude(trainer: Trainer, folder: RunFolder, data: Prepared) -> str:
         trainer.model, data.images.classes, data.preprocessing, device=trainer.device, precision=trainer.precision
     )
     valid = data.split.valid
-    predictor.temperature = fit_temperature(predictor.logits(data.pixels.array, valid), data.labels[valid])
+    best = predictor.logits(data.pixels.array, valid)
+    predictor.temperature = fit_temperature(best, data.labels[valid])
+    last = None
+    if trainer.best_epoch != trainer.last_epoch:
+        read_weights(trainer.model, folder.last)
+        last = predictor.logits(data.pixels.array, valid)
+        read_weights(trainer.model, folder.best)
+    tried = folder.read_json(folder.probes) if folder.probes.is_file() else {}
+    files.write_json(folder.probes, {**tried, **probes.after(best, last, data.labels[valid])})
     part, rows = ("test", data.split.test) if len(data.split.test) else ("validation", valid)
     logits = predictor.logits(data.pixels.array, rows)
     names = data.names(rows)

@@ -285,9 +285,36 @@ def one_batch(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
+def setup_rate(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Find a learning rate that fails on one batch, where a usual one does not; forget it if the training went well."""
+    batch = m.after("one_batch") or {}
+    own, usual = batch.get("own"), batch.get("reference")
+    if not own or not usual or usual["verdict"] not in ("fitted", "falling"):
+        return None
+    if own["verdict"] not in ("diverged", "unmoved") or (m.level is not None and m.level < limits.level):
+        return None
+    if own["verdict"] == "unmoved" and usual["verdict"] != "fitted":
+        return None
+    how = f"went from {own['first']:.3g} to {own['last']:.3g} nats" if own["last"] >= 0 else "became NaN or infinite"
+    return found(
+        "setup/rate",
+        "warning",
+        f"with this learning rate{_rate(m)} the loss on one batch of {own['images']} images {how} in {own['steps']} "
+        "steps, although the network can learn it: the rate is too "
+        f"{'high' if own['verdict'] == 'diverged' else 'low'}.",
+        "likely",
+        first=own["first"],
+        last=own["last"],
+        steps=own["steps"],
+        lr=m.of.settings.get("lr"),
+    )
+
+
 def ignores_input(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a network whose answers are the same without the image."""
-    seen = m.after("zero_input")
+    seen, batch = m.after("zero_input"), (m.after("one_batch") or {}).get("reference")
+    if batch and batch["verdict"] not in ("unmoved", "diverged"):
+        return None  # a last layer of zeros answers nothing at first, and learns
     if not seen or seen["spread"] > 1e-4 * max(seen["size"], 1e-12):
         return None
     return found(
@@ -351,6 +378,7 @@ RULES = (
     ignores_input,
     rate_too_high,
     rate_too_low,
+    setup_rate,
     dead_units,
     exploding,
     vanishing,
