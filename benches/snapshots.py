@@ -1,0 +1,96 @@
+"""Does a vote of the snapshots of one run beat a run without cycles, of the same epochs? Seed by seed, paired by image.
+
+    python benches/snapshots.py cifar10 --runs runs/snapshots
+
+Each seed trains the network twice on the same split: with one-cycle, and with a cyclic schedule. The single run answers
+with the weights of its best epoch; the snapshots (the weights at the end of each cycle) by the mean of their
+probabilities (Huang et al. 2017). What is trained already is not trained again: interrupted, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t
+
+import sightline
+from sightline.data.images import Images
+from sightline.diagnosis.paired import differences
+from sightline.progress import Progress
+from sightline.run import RunFolder
+
+QUIET = Progress(quiet=True)
+
+
+def fewer(images: Images, count: int) -> Images:
+    """Take so many training images, drawn at random but always the same, and all others."""
+    assert images.splits is not None, "the source has no test images of its own"
+    train = np.flatnonzero(images.splits == "train")
+    drawn = np.random.default_rng(0).permutation(train)[:count]
+    return images.select(np.sort(np.concatenate([drawn, np.flatnonzero(images.splits != "train")])))
+
+
+def trained(images: Images, folder: Path, **settings: Any) -> sightline.Run:
+    """Train, or go on with a training, or open a finished one."""
+    if not (folder / "run.json").is_file():
+        return sightline.train(images, runs=folder.parent, name=folder.name, progress=QUIET, **settings)
+    if RunFolder.open(folder).read_state()["status"] == "finished":
+        return sightline.Run.load(folder)
+    return sightline.resume(folder, source=images, progress=QUIET)
+
+
+def probabilities(run: sightline.Run, network: torch.nn.Module, images: Images) -> NDArray[np.float64]:
+    """Ask a network of a run about its test images, (n, K)."""
+    data = run.data(images, QUIET)
+    logits = run.serve(network).logits(data.pixels.array, data.split.test)
+    return np.asarray(torch.from_numpy(logits).double().softmax(dim=1).numpy())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source")
+    parser.add_argument("--runs", type=Path, default=Path("runs/snapshots"))
+    parser.add_argument("--model", default="resnet20")
+    parser.add_argument("--images", type=int, default=10_000, help="for training and validation")
+    parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--cycles", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    images = fewer(sightline.load(args.source), args.images)
+    shared = {"model": args.model, "image_size": args.size, "epochs": args.epochs, "augment": "light,flip=on"}
+    shared |= {"batch_size": 128, "split_seed": 0, "compile": "off"}
+    gains: dict[str, list[float]] = {}
+    for seed in range(args.seeds):
+        single = trained(images, args.runs / f"onecycle-{seed}", seed=seed, **shared)
+        cyclic = trained(
+            images, args.runs / f"cyclic-{seed}", seed=seed, schedule="cyclic", cycles=args.cycles, **shared
+        )
+        labels = single.data(images, QUIET).labels[single.data(images, QUIET).split.test]
+        alone = probabilities(single, single.model, images)
+        each = [probabilities(cyclic, cyclic.network(path), images) for _, path in cyclic.snapshots()]
+        asked = {"one-cycle": alone, **{f"snapshot {i}": p for i, p in enumerate(each, 1)}}
+        asked |= {f"vote of the last {n}": sum(each[-n:]) / n for n in range(2, len(each) + 1)}  # type: ignore[misc]
+        for name, p in asked.items():
+            gain = differences(p.argmax(1), alone.argmax(1), labels, p.shape[1])["accuracy"]
+            loss = -np.log(p[np.arange(len(labels)), labels].clip(1e-12)).mean()
+            gains.setdefault(name, []).append(gain.value)
+            told = "" if name == "one-cycle" else f", {gain.value:+.2%} ({gain.low:+.2%} to {gain.high:+.2%})"
+            print(f"seed {seed}: {name} {(p.argmax(1) == labels).mean():.2%}, loss {loss:.3f}{told}", flush=True)
+    for name, values in gains.items():
+        if name == "one-cycle" or len(values) < 2:
+            continue
+        half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+        mean = statistics.mean(values)
+        print(f"{name} - one-cycle: {mean:+.2%} (95 % interval {mean - half:+.2%} to {mean + half:+.2%} over seeds)")
+
+
+if __name__ == "__main__":
+    main()
