@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from reports import comparisons
 from reports.browser import OVERLAPS, PROGRAM, WIDE, Browser
 from reports.runs import make, picture
+from sightline.reports import compared
 from sightline.reports.page import draw, write
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed")
@@ -51,6 +53,18 @@ def test_the_page_in_a_browser(browser: Browser, tmp_path: Path, name: str) -> N
     browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.ask("document.documentElement.scrollWidth") <= 400
     assert browser.ask("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
+
+
+@pytest.mark.parametrize("name", comparisons.MADE)
+def test_the_page_of_a_comparison_in_a_browser(browser: Browser, tmp_path: Path, name: str) -> None:
+    page = compared.write(tmp_path, comparisons.MADE[name](tmp_path).as_dict())
+    for width, dark in ((1400, False), (400, True)):
+        browser.open(page, width, dark=dark)
+        assert browser.complaints() == []
+        assert browser.requests() == []
+        assert browser.ask("document.documentElement.scrollWidth") <= width
+        assert browser.ask(WIDE) == []
+        assert browser.ask(OVERLAPS) == []
 
 
 def test_dark_is_dark_and_paper_is_white(browser: Browser, tmp_path: Path) -> None:

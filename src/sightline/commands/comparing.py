@@ -64,3 +64,5 @@ def compare(
         print_json(found.as_dict())
         return
     show(table(found.as_dict()))
+    print(f"comparison {found.path}")
+    print(f"report     {found.report}")

@@ -182,7 +182,7 @@ def grid(base: Settings, vary: Mapping[str, list[Any]], resolved: Settings, *, a
     arms = []
     for values in itertools.product(*vary.values()):
         levels = dict(zip(vary, values, strict=True))
-        label = ",".join(f"{name.removeprefix(OPTION)}={_short(value)}" for name, value in levels.items())
+        label = ", ".join(f"{name.removeprefix(OPTION)}={_short(value)}" for name, value in levels.items())
         arms.append(Arm(label, _with(base, levels), levels))
     mine = {name: level(resolved, name) for name in vary}
     reference = next((arm.label for arm in arms if arm.levels == mine), arms[0].label)

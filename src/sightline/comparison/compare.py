@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sightline import files
+from sightline import files, recipe
 from sightline.comparison import arms, budget, match, outcome, running, workers
 from sightline.comparison.arms import Design
 from sightline.comparison.outcome import Outcome
 from sightline.diagnosis import experiment
 from sightline.diagnosis.experiment import MEASURES, Contrast
 from sightline.errors import SettingsError, did_you_mean
-from sightline.prepared import describe_source
+from sightline.prepared import Prepared, describe_source
 from sightline.progress import Progress
+from sightline.reports import compared
 from sightline.run import RunFolder
 from sightline.settings import Settings
 from sightline.training import device as devices
@@ -56,6 +59,11 @@ class Comparison:
     def json(self) -> Path:
         """``comparison.json``: all of it, as plain values."""
         return self.path / "comparison.json"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained page."""
+        return self.path / "comparison.html"
 
     def finished(self, label: str) -> list[Outcome]:
         """Give the outcomes of an arm that are finished."""
@@ -99,11 +107,15 @@ class Comparison:
                     "status": found.status,
                     "reason": found.reason,
                     "figures": {name: score.value for name, score in found.scores.items()},
-                    "curves": found.curves,
+                    "curves": {name: [_finite(v) for v in column] for name, column in found.curves.items()},
                 }
                 for found in self.outcomes[arm.label]
             ],
         }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def compare(
@@ -184,12 +196,17 @@ def compare(
         "split": split,
         "settings": {k: v for k, v in shared.as_toml().items() if k in shared.changed()},
         "epochs": planned[0].settings.epochs if any(arm.settings.epochs is None for arm in design.arms) else None,
+        "matters": matters,
+        "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **_about(stock.data(planned[0].settings), resolved),
+        "environment": recipe.environment(devices.choose(shared.device)[0]),
     }
     begun = Comparison(path, design, {arm.label: [] for arm in design.arms}, {}, decides or "test_accuracy", "", told)
     files.write_json(begun.json, begun.as_dict())
     stopped = workers.carry_out(planned, resolved, stock, progress, jobs=at_a_time, budget=allowed)
     found = conclude(path, design, planned, decides=decides, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
+    compared.write(path, found.as_dict())
     return found
 
 
@@ -220,6 +237,16 @@ def _design(
     return (arms.grid if grid else arms.around)(shared, checked, resolved, all_pairs=every)
 
 
+def _about(data: Prepared, resolved: Mapping[str, Settings]) -> dict[str, Any]:
+    """Say what was trained on, and for how long if it is the same for all."""
+    lengths = {settings.epochs for settings in resolved.values()}
+    return {
+        "data": data.images.name,
+        "images": {part: len(getattr(data.split, part)) for part in ("train", "valid", "test")},
+        "length": lengths.pop() if len(lengths) == 1 else None,
+    }
+
+
 def _epochs_before(path: Path) -> int | None:
     """Give the epochs that an earlier call of the same comparison chose for arms that leave them open."""
     told = RunFolder(path).read_json(path / "comparison.json") if (path / "comparison.json").is_file() else {}
@@ -241,9 +268,16 @@ def conclude(
     outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
     for job in planned:
         outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed))
-    contrasts: dict[str, dict[tuple[str, str], Contrast]] = {}
     known = {name for found in outcomes.values() for one in found for name in one.scores}
-    decides = decides or ("test_accuracy" if "test_accuracy" in known else "valid_accuracy")
+    decides = decides or ("test_accuracy" if "test_accuracy" in known or not known else "valid_accuracy")
+    return Comparison(path, design, outcomes, contrasts(design, outcomes, decides, matters), decides, stopped, told)
+
+
+def contrasts(
+    design: Design, outcomes: Mapping[str, Sequence[Outcome]], decides: str, matters: float | None
+) -> dict[str, dict[tuple[str, str], Contrast]]:
+    """Compare the arms in every measure, pair by pair, over the seeds of which both have a score."""
+    found: dict[str, dict[tuple[str, str], Contrast]] = {}
     for name, measure in MEASURES.items():
         for ours, theirs in design.pairs:
             pair = [
@@ -252,14 +286,14 @@ def conclude(
                 if name in a.scores and name in b.scores
             ]
             if pair:
-                contrasts.setdefault(name, {})[ours, theirs] = experiment.contrast(
+                found.setdefault(name, {})[ours, theirs] = experiment.contrast(
                     [a for a, _ in pair],
                     [b for _, b in pair],
                     measure,
                     comparisons=len(design.pairs),
                     matters=matters if name == decides else None,
                 )
-    return Comparison(path, design, outcomes, contrasts, decides, stopped, told)
+    return found
 
 
 def _shared(base: Settings | Path | str | None, models: Sequence[str], changes: Mapping[str, Any]) -> Settings:

@@ -91,6 +91,7 @@ class Contrast:
         word: ``real``: the interval excludes 0. ``too small to matter``: it lies within what does not matter.
             ``may be luck``: neither, or there is one seed only.
         better: whether ours is the better one by ``value``; None where they are equal.
+        margin: from this difference on it matters, in the unit of ``value``.
         wanted: seeds by which a difference of this size would probably be told from luck; None where it is, or
             where one seed says nothing about others.
     """
@@ -102,6 +103,7 @@ class Contrast:
     examples: int
     word: Word
     better: bool | None
+    margin: float
     wanted: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,6 +160,7 @@ def contrast(
         examples=0 if table is None else table[0].shape[0],
         word=word,
         better=None if value == 0 else (value < 0) == measure.lower,
+        margin=margin,
         wanted=_wanted(differences, confidence) if word == "may be luck" else None,
     )
 
