@@ -209,6 +209,21 @@ def test_batches_count_by_their_examples() -> None:
     assert torch.equal(torch.get_rng_state(), numbers), "dropout is off, so nothing is drawn"
 
 
+def test_frozen_norms_keep_what_they_have() -> None:
+    """A frozen norm runs in evaluation mode while the rest learns, so its statistics are those it came with."""
+    model = network()
+    for p in model[:2].parameters():
+        p.requires_grad_(False)
+    walked = nn.Sequential(model, nn.BatchNorm1d(10))
+    own = weights(model)
+    average = Average(walked, 0.9, statistics=Statistics(batches(), CPU))
+    average.step()
+    with average.applied():
+        assert torch.equal(model[1].running_mean, own["1.running_mean"])
+        assert walked[1].running_mean.any()
+    assert not walked[1].running_mean.any()
+
+
 def test_no_more_batches_are_read_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(norms, "EXAMPLES", 64)
     read = []

@@ -189,6 +189,37 @@ class Guarded:
         )
 
 
+class Trackers:
+    """Several trackers seen as one, told everything in their order.
+
+    Args:
+        trackers: none is fine, too.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self.trackers = tuple(trackers)
+
+    def start(self, context: Context) -> None:
+        """Start all."""
+        for tracker in self.trackers:
+            tracker.start(context)
+
+    def row(self, row: Mapping[str, float]) -> None:
+        """Give all a row of the history."""
+        for tracker in self.trackers:
+            tracker.row(row)
+
+    def artifact(self, path: Path) -> None:
+        """Give all a file or folder that came of the training."""
+        for tracker in self.trackers:
+            tracker.artifact(path)
+
+    def close(self) -> None:
+        """Close all."""
+        for tracker in self.trackers:
+            tracker.close()
+
+
 TAGS = {"train_loss": "Loss/train", "valid_loss": "Loss/test", "probe_loss": "Loss/probe", "lr": "learning_rate"}
 """Keys of a row with a name of their own; ``valid_X`` becomes ``metric/X``, ``probe_X`` ``probe/X``, the rest stays."""
 

@@ -7,7 +7,7 @@ than the checkpoint knows; what is more is cut off when the training goes on, an
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ class Record:
             files.make_folder(self.folder.snapshots)
             checkpoint.save_weights(self.folder.snapshot(self.snapshots.index(epoch) + 1), weights, epoch=epoch)
 
-    def finish(self, best: Best, last: Mapping[str, Any], trackers: Sequence[Tracker]) -> None:
+    def finish(self, best: Best, last: Mapping[str, Any], trackers: Tracker) -> None:
         """Write the best and the last weights, and give history and best weights to the trackers.
 
         Raises:
@@ -166,9 +166,8 @@ class Record:
         if self.folder:
             checkpoint.save_weights(self.folder.last, last, epoch=len(self.history))
             best.write(self.folder.best)
-            for tracker in trackers:
-                for path in (self.folder.history, self.folder.best):
-                    tracker.artifact(path)
+            for path in (self.folder.history, self.folder.best):
+                trackers.artifact(path)
 
     def load(self) -> dict[str, Any] | None:
         """Read the checkpoint and cut the other files to what it knows; None if the first was never written.

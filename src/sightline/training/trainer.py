@@ -15,7 +15,7 @@ from sightline.errors import SettingsError, TrainingError
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import TrainerSettings
-from sightline.tracking.tracker import Context, Tracker, make
+from sightline.tracking.tracker import Context, Tracker, Trackers, make
 from sightline.training import device as devices
 from sightline.training import optim, watch
 from sightline.training import row as rows
@@ -151,8 +151,7 @@ class Trainer:
         self.rate = Rate(scheduler, self.optimizer, settings.scheduler_kwargs)
         layout = self.precision.channels_last
         measured = traindataloader if statistics is None else statistics
-        measuring = Statistics(measured, self.device, layout, self.precision.forward)
-        self.average = Average(self.model, ema, swa, measuring)
+        self.average = Average(self.model, ema, swa, Statistics(measured, self.device, layout, self.precision.forward))
         self._train = Feed(traindataloader, settings.train_steps, self.device, layout, "traindataloader")
         self._held_out = {"valid": Feed(validdataloader, settings.valid_steps, self.device, layout, "validdataloader")}
         if probe is not None:
@@ -165,7 +164,7 @@ class Trainer:
         self.early_stopping = EarlyStopping.of(
             settings.earlystop_kwargs, log_dir=self.log_dir, lower_is_better=lower, progress=self.progress
         )
-        self._trackers = [*trackers, *make(settings.reporttypes)]
+        self._trackers = Trackers([*trackers, *make(settings.reporttypes)])
         self._ending = Ending(time_limit_s)
         self._tally = Tally.for_device(self.device)
         self._state = State(self.model, self.optimizer, self.best, self.device, self._parts())
@@ -205,16 +204,12 @@ class Trainer:
             with self.average.applied():
                 self._record.finish(self.best, self.model.state_dict(), self._trackers)
         except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"the memory of {self.device} is full in epoch {self.last_epoch + 1}: {error}.",
-                "Use smaller batches (with accumulate to make up for it), smaller images, or precision=bf16.",
-            ) from None
+            raise watch.full(self.device, self.last_epoch + 1, error) from None
         finally:
             self.best.enter(self.model)
             self.model.eval()
             self._resumed = False
-            for tracker in self._trackers:
-                tracker.close()
+            self._trackers.close()
 
     def trainbatches(self) -> float:
         """Train for one epoch, or for the rest of one that was cut off.
@@ -293,8 +288,7 @@ class Trainer:
         """
         self.test_loss = test_loss
         row = self._row(epoch, train_loss, test_loss, metrics)
-        for tracker in self._trackers:
-            tracker.row(rows.for_trackers(row, metrics))
+        self._trackers.row(rows.for_trackers(row, metrics))
         best = self.best.beaten_by(row.get(self.monitor, math.nan))
         self.progress.note(rows.line(row, metrics, self._until, sum(self._record.seconds.values()), best))
 
@@ -354,8 +348,7 @@ class Trainer:
             self._ending.restart()
             if self.early_stopping:
                 self.early_stopping.restart(self.log_dir)
-        for tracker in self._trackers:
-            tracker.start(Context(self.log_dir, self.settings, self.model, self.last_epoch))
+        self._trackers.start(Context(self.log_dir, self.settings, self.model, self.last_epoch))
         if first:
             self.save()
 

@@ -20,6 +20,14 @@ def failure(what: str, where: str, epoch: int, step: int, lr: float) -> Training
     )
 
 
+def full(device: torch.device, epoch: int, error: BaseException) -> TrainingError:
+    """Tell, as an error, that a device has no memory left, and what to try."""
+    return TrainingError(
+        f"the memory of {device} is full in epoch {epoch}: {error}.",
+        "Use smaller batches (with accumulate to make up for it), smaller images, or precision=bf16.",
+    )
+
+
 def origin(model: nn.Module, x: Any, context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> str:
     """Run a network once more and find where numbers stop being finite.
 
