@@ -121,6 +121,13 @@ def test_examples_widen_the_interval_where_seeds_agree() -> None:
     assert apart.low == pytest.approx(0.1)  # seeds with examples of their own: the spread of the seeds holds it all
 
 
+def test_other_examples_are_not_paired_and_told() -> None:
+    ours, theirs = scored(np.ones((2, 50))), [Score(0.9, np.ones(50), "other") for _ in range(2)]
+    found = contrast(ours, theirs, ACCURACY)
+    assert (found.apart, found.examples) == (True, 0)
+    assert not contrast(ours, ours, ACCURACY).apart
+
+
 def test_overlapping_training_sets_widen_the_interval() -> None:
     ours, theirs = np.ones((3, 100)), np.ones((3, 100))
     for seed, wrong in enumerate((5, 10, 15)):

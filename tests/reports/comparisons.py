@@ -86,7 +86,7 @@ def factors(path: Path, seeds: int = 5) -> Comparison:
     """Two settings varied one at a time."""
     base = Settings(weight_decay=1e-4, dropout=0)
     vary = arms.factors(base, {"weight_decay": [0, 1e-4, 1e-2, 0.1], "dropout": [0, 0.3, 0.6]})
-    design = arms.around(base, vary, base)
+    design = arms.around(base, vary, {"weight_decay": 1e-4, "dropout": 0}, all_pairs=False)
     found = {
         arm.label: [
             outcome(path, arm.label, seed, 0.84 - 0.8 * arm.levels["weight_decay"] + 0.02 * arm.levels["dropout"], 20)
@@ -101,7 +101,7 @@ def grid(path: Path, seeds: int = 3) -> Comparison:
     """A grid of two settings; one run failed and one was stopped."""
     base = Settings(dropout=0.3, lr=0.01)
     vary = arms.factors(base, {"lr": [0.001, 0.01, 0.1], "dropout": [0, 0.3, 0.6]})
-    design = arms.grid(base, vary, base)
+    design = arms.grid(base, vary, {"lr": 0.01, "dropout": 0.3}, all_pairs=False)
     found = {
         arm.label: [
             outcome(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -150,17 +150,16 @@ def factors(base: Settings, vary: Mapping[str, Sequence[Any]]) -> dict[str, list
     return checked
 
 
-def around(base: Settings, vary: Mapping[str, list[Any]], resolved: Settings, *, all_pairs: bool = False) -> Design:
+def around(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any], *, all_pairs: bool) -> Design:
     """Vary one factor at a time around the base; a value that the base has already makes no arm of its own.
 
     Args:
         base: as given.
         vary: from ``factors``.
-        resolved: the base with what was left open decided.
+        levels: the base's own values, from ``base_levels``.
         all_pairs: compare each arm with each, else each with the base.
     """
-    levels = {name: level(resolved, name) for name in vary}
-    arms = [Arm("base", base, levels)]
+    arms = [Arm("base", base, dict(levels))]
     for name, values in vary.items():
         arms += [
             Arm(f"{name.removeprefix(OPTION)}={_short(value)}", _with(base, {name: value}), {**levels, name: value})
@@ -170,23 +169,40 @@ def around(base: Settings, vary: Mapping[str, list[Any]], resolved: Settings, *,
     return _design("one at a time", tuple(arms), dict(vary), "base", all_pairs)
 
 
-def grid(base: Settings, vary: Mapping[str, list[Any]], resolved: Settings, *, all_pairs: bool = False) -> Design:
+def grid(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any], *, all_pairs: bool) -> Design:
     """Make an arm of every combination of values; they are compared with the base's, or with the first.
 
     Args:
         base: as given.
         vary: from ``factors``.
-        resolved: the base with what was left open decided.
+        levels: the base's own values, from ``base_levels``.
         all_pairs: compare each arm with each, else each with one.
     """
     arms = []
     for values in itertools.product(*vary.values()):
-        levels = dict(zip(vary, values, strict=True))
-        label = ", ".join(f"{name.removeprefix(OPTION)}={_short(value)}" for name, value in levels.items())
-        arms.append(Arm(label, _with(base, levels), levels))
-    mine = {name: level(resolved, name) for name in vary}
-    reference = next((arm.label for arm in arms if arm.levels == mine), arms[0].label)
+        own = dict(zip(vary, values, strict=True))
+        label = ", ".join(f"{name.removeprefix(OPTION)}={_short(value)}" for name, value in own.items())
+        arms.append(Arm(label, _with(base, own), own))
+    reference = next((arm.label for arm in arms if arm.levels == levels), arms[0].label)
     return _design("grid", tuple(arms), dict(vary), reference, all_pairs)
+
+
+def base_levels(
+    base: Settings, vary: Mapping[str, list[Any]], resolved: Settings, same: Callable[[Settings, Settings], bool]
+) -> dict[str, Any]:
+    """Say which value of each factor the base has, also where it is left to the network.
+
+    Args:
+        base: as given.
+        vary: from ``factors``.
+        resolved: the base with what was left open decided.
+        same: whether two settings make the same network.
+    """
+    levels = {name: level(resolved, name) for name in vary}
+    for name, values in vary.items():
+        if levels[name] is None and (name == "dropout" or name.startswith(OPTION)):
+            levels[name] = next((value for value in values if same(_with(base, {name: value}), base)), None)
+    return levels
 
 
 def level(settings: Settings, name: str) -> Any:

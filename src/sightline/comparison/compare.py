@@ -24,6 +24,7 @@ from sightline.progress import Progress
 from sightline.reports import compared
 from sightline.run import RunFolder
 from sightline.settings import Settings
+from sightline.tracking import hparams
 from sightline.training import device as devices
 
 Split = Literal["same", "seed"]
@@ -68,6 +69,18 @@ class Comparison:
     def finished(self, label: str) -> list[Outcome]:
         """Give the outcomes of an arm that are finished."""
         return [found for found in self.outcomes[label] if found.status == "finished"]
+
+    def trials(self) -> list[hparams.Trial]:
+        """List the finished trainings with what sets them apart, for trackers."""
+        return [
+            hparams.Trial(
+                one.folder.path,
+                {"arm": arm.label, "seed": one.seed, **arm.levels},
+                {name: score.value for name, score in one.scores.items()},
+            )
+            for arm in self.design.arms
+            for one in self.finished(arm.label)
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain JSON values: the layout of ``comparison.json``."""
@@ -207,6 +220,7 @@ def compare(
     found = conclude(path, design, planned, decides=decides, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
     compared.write(path, found.as_dict())
+    hparams.log(shared.trackers, path, found.trials())
     return found
 
 
@@ -234,7 +248,8 @@ def _design(
         raise SettingsError(f"the network is named ({models[0]}) and varied.", "Name it, or vary 'model'.")
     start = shared.model_copy(update={"minutes": None, "name": "-"})
     resolved = running.check([running.Job(arms.Arm("base", start), start)], stock)["base"]
-    return (arms.grid if grid else arms.around)(shared, checked, resolved, all_pairs=every)
+    levels = arms.base_levels(shared, checked, resolved, lambda one, other: stock.plan(one) == stock.plan(other))
+    return (arms.grid if grid else arms.around)(shared, checked, levels, all_pairs=every)
 
 
 def _about(data: Prepared, resolved: Mapping[str, Settings]) -> dict[str, Any]:

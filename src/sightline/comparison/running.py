@@ -14,6 +14,8 @@ from sightline.comparison.arms import Arm, Design
 from sightline.data.images import Images
 from sightline.data.sources import load
 from sightline.errors import RunError, TrainingError
+from sightline.models import zoo
+from sightline.models.plan import Plan
 from sightline.prepared import Prepared, depends_on, prepare
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
@@ -52,6 +54,18 @@ class Stock:
         if key not in self._prepared:
             self._prepared[key] = prepare(self.images, settings, Muted(self.progress))
         return self._prepared[key]
+
+    def plan(self, settings: Settings) -> Plan:
+        """Plan the network of these settings, as ``trained.network_of`` builds it: its layers as plain data."""
+        preprocessing = self.data(settings).preprocessing
+        dropout = {} if settings.dropout is None else {"dropout": settings.dropout}
+        return zoo.plan(
+            settings.model,
+            in_channels=preprocessing.channels,
+            num_classes=len(self.images.classes),
+            image_size=preprocessing.size,
+            **{**settings.options, **dropout},
+        )
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,7 @@ def jobs(design: Design, seeds: Sequence[int], runs: Path, split_seed: int | Non
                     "runs": runs,
                     "name": f"{arm.slug}-seed{seed}",
                     "minutes": None,
+                    "probes": False,  # what they say is about one training, not about a difference
                     "epochs": arm.settings.epochs or epochs,
                 }
             )

@@ -14,8 +14,7 @@ from typing import Any
 from sightline.comparison.budget import Budget
 from sightline.comparison.running import Job, Stock, make
 from sightline.errors import SightlineError
-from sightline.models import arithmetic, zoo
-from sightline.prepared import Prepared
+from sightline.models import arithmetic
 from sightline.progress import Muted, Progress
 from sightline.settings import Settings
 
@@ -52,7 +51,8 @@ def carry_out(
         SightlineError: a run cannot be written, or another process is making it.
     """
     todo = [job for job in planned if job.status in ("missing", "begun")]
-    work = {job.said: weigh(resolved[job.arm.label], stock.data(job.settings)) for job in planned}
+    weights = {label: weigh(settings, stock) for label, settings in resolved.items()}
+    work = {job.said: weights[job.arm.label] for job in planned}
     until = None if budget is None else time.monotonic() + 60 * budget.minutes
     stopped = ""
 
@@ -83,19 +83,12 @@ def carry_out(
     return stopped
 
 
-def weigh(settings: Settings, data: Prepared) -> float:
+def weigh(settings: Settings, stock: Stock) -> float:
     """Guess the seconds of a run from its multiplications, so that the time left is not that of the cheapest arm."""
-    network = zoo.plan(
-        settings.model,
-        in_channels=data.preprocessing.channels,
-        num_classes=len(data.images.classes),
-        image_size=data.preprocessing.size,
-        **settings.options,
-    )
-    rows = arithmetic.table(network)
-    steps = (settings.train_steps or len(data.split.train) / (settings.batch_size or 1)) * (settings.epochs or 1)
-    image_s = 3 * arithmetic.multiply_adds(rows) / MULTIPLY_ADDS_PER_S
-    return steps * (STEP_S + image_s * (settings.batch_size or 1))
+    rows = arithmetic.table(stock.plan(settings))
+    batch = settings.batch_size or 1
+    steps = (settings.train_steps or len(stock.data(settings).split.train) / batch) * (settings.epochs or 1)
+    return steps * (STEP_S + batch * 3 * arithmetic.multiply_adds(rows) / MULTIPLY_ADDS_PER_S)
 
 
 def default_jobs(device: str) -> int:

@@ -92,6 +92,7 @@ class Contrast:
             ``may be luck``: neither, or there is one seed only.
         better: whether ours is the better one by ``value``; None where they are equal.
         margin: from this difference on it matters, in the unit of ``value``.
+        apart: whether the two were scored on different examples, so that only seeds are paired.
         wanted: seeds by which a difference of this size would probably be told from luck; None where it is, or
             where one seed says nothing about others.
     """
@@ -104,6 +105,7 @@ class Contrast:
     word: Word
     better: bool | None
     margin: float
+    apart: bool = False
     wanted: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -161,6 +163,7 @@ def contrast(
         word=word,
         better=None if value == 0 else (value < 0) == measure.lower,
         margin=margin,
+        apart=any(a.rows != b.rows for a, b in zip(ours, theirs, strict=True)),
         wanted=_wanted(differences, confidence) if word == "may be luck" else None,
     )
 

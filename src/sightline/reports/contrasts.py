@@ -100,6 +100,9 @@ def caveats(told: Mapping[str, Any]) -> list[str]:
     said = []
     if len(found) > 1:
         said.append(f"The {len(found)} intervals hold together with 95 % (Bonferroni).")
+    for one in found:
+        if one["apart"]:
+            said.append(f"{one['arm']} and {one['against']} were scored on different images: that widens it.")
     if found and min(one["seeds"] for one in found) == 1:
         said.append("With one seed each, the intervals are about these trainings and say nothing about other seeds.")
     return said

@@ -29,36 +29,36 @@ class MLflow:
 
     def __init__(self) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        self._mlflow: Any = importlib.import_module("mlflow")
+        self.mlflow: Any = importlib.import_module("mlflow")
         self._run: str | None = None
         self._ours = False
 
     def start(self, context: Context) -> None:
         """Join the active run, or begin one."""
-        active = self._mlflow.active_run()
+        active = self.mlflow.active_run()
         self._ours = active is None
         if active is not None:
             self._run = active.info.run_id
             return
         tag = context.folder.resolve().as_posix()
-        earlier = self._find(tag) if context.epochs_done else None
-        begun = self._mlflow.start_run(run_id=earlier, run_name=None if earlier else context.folder.name)
+        earlier = self.find(tag) if context.epochs_done else None
+        begun = self.mlflow.start_run(run_id=earlier, run_name=None if earlier else context.folder.name)
         self._run = begun.info.run_id
         if earlier is None:
-            self._mlflow.set_tag(FOLDER_TAG, tag)
-            self._mlflow.log_params(flat(plain(context.knobs)))
+            self.mlflow.set_tag(FOLDER_TAG, tag)
+            self.mlflow.log_params(flat(plain(context.knobs)))
 
     def row(self, row: Mapping[str, float]) -> None:
         """Log every number of the row at its step."""
         values = {allowed(tag): value for tag, value in scalars(row).items()}
-        self._mlflow.log_metrics(values, step=step(row), run_id=self._run)
+        self.mlflow.log_metrics(values, step=step(row), run_id=self._run)
 
     def artifact(self, path: Path) -> None:
         """Copy a file or folder to the run's artifacts."""
         if path.is_dir():
-            self._mlflow.log_artifacts(str(path), artifact_path=path.name, run_id=self._run)
+            self.mlflow.log_artifacts(str(path), artifact_path=path.name, run_id=self._run)
         else:
-            self._mlflow.log_artifact(str(path), run_id=self._run)
+            self.mlflow.log_artifact(str(path), run_id=self._run)
 
     def close(self) -> None:
         """End the run if it is ours: as failed while an error is on its way out, else as finished."""
@@ -66,15 +66,16 @@ class MLflow:
         if run is None or not self._ours:
             return
         status = "FINISHED" if sys.exc_info()[0] is None else "FAILED"
-        active = self._mlflow.active_run()
+        active = self.mlflow.active_run()
         if active is not None and active.info.run_id == run:
-            self._mlflow.end_run(status)
+            self.mlflow.end_run(status)
         else:
-            self._mlflow.MlflowClient().set_terminated(run, status)
+            self.mlflow.MlflowClient().set_terminated(run, status)
 
-    def _find(self, tag: str) -> str | None:
+    def find(self, tag: str) -> str | None:
+        """Give the run of a folder, by its tag, if there is one in the active experiment."""
         quote = "'" if '"' in tag else '"'  # the language of filters has no way to escape one
-        runs = self._mlflow.search_runs(
+        runs = self.mlflow.search_runs(
             filter_string=f"tags.`{FOLDER_TAG}` = {quote}{tag}{quote}", output_format="list", max_results=1
         )
         return runs[0].info.run_id if runs else None

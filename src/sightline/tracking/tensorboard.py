@@ -15,16 +15,16 @@ class TensorBoard:
 
     def __init__(self) -> None:
         # Torch brings the writer, and fails to import it where the package tensorboard is missing.
-        self._torch: Any = importlib.import_module("torch.utils.tensorboard")
+        self.torch: Any = importlib.import_module("torch.utils.tensorboard")
         self._writer: Any = None
 
     def start(self, context: Context) -> None:
         """Open an event file. One that goes on with a training hides what was written beyond where it goes on."""
-        self._writer = self._torch.SummaryWriter(
+        self._writer = self.torch.SummaryWriter(
             log_dir=str(context.folder), purge_step=context.epochs_done if context.epochs_done else None
         )
         if not context.epochs_done:
-            for summary in self._torch.summary.hparams(
+            for summary in self.torch.summary.hparams(
                 flat(plain(context.knobs)), {"Loss/train": 0.0, "Loss/test": 0.0}
             ):
                 self._writer.file_writer.add_summary(summary)
