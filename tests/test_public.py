@@ -72,7 +72,7 @@ COMMANDS: dict[str, set[str]] = {
     "evaluate": {"json", "quiet"},
     "predict": {"json", "csv", "top"},
     "report": set(),
-    "diagnose": {"json"},
+    "diagnose": {"classes", "images", "json"},
     "vote": {"hard", "soft", "weights", "views", "on", "runs", "name", "json", "quiet"},
     "audit": {*FLAGS, "folds", "repeats", "drop", "option", "json", "quiet"},
     "lr": {*FLAGS, "plot", "json", "quiet"},

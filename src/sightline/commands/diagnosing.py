@@ -14,7 +14,12 @@ RunOrHistory = Annotated[
 ]
 
 
-def diagnose(run: RunOrHistory, as_json: AsJson = False) -> None:
+def diagnose(
+    run: RunOrHistory,
+    classes: Annotated[int | None, typer.Option("--classes", min=2, help="Classes, if the history is no run.")] = None,
+    images: Annotated[int | None, typer.Option("--images", min=1, help="Validation images, likewise.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Say in words whether a training is broken, under- or overfitted, on what grounds, and what to change.
 
     Example: sightline diagnose runs/20261122-141530
@@ -22,7 +27,7 @@ def diagnose(run: RunOrHistory, as_json: AsJson = False) -> None:
     from sightline.opened import diagnose as judge
     from sightline.reports.verdicts import text
 
-    verdict = judge(run)
+    verdict = judge(run, classes=classes, images=images)
     if as_json:
         print_json({"of": str(run), **verdict.as_dict()})
         return

@@ -42,6 +42,7 @@ class Evidence:
         origin: who made it: ``"sightline"``, ``"keras"``, ``"lightning"``, ...
         where: what messages call it: the run's path, the file's name.
         source: what it was trained on, as a command would name it; empty if unknown.
+        notes: sentences about what could not be read; they are said beside the verdict.
     """
 
     rows: Rows
@@ -60,6 +61,7 @@ class Evidence:
     origin: str = "sightline"
     where: str = ""
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Give one number of every epoch, float64 (E,); NaN where a row has none."""

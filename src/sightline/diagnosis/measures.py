@@ -93,12 +93,21 @@ class Measures:
 
     @cached_property
     def level(self) -> float | None:
-        """The loss on training images at the best epoch, as a share of guessing: 0 fitted, 1 nothing."""
+        """What training images cost at the best epoch, as a share of guessing: 0 fitted, 1 nothing.
+
+        Where nobody knows K the share of them that is mistaken stands for it; and without that, the loss beside that of
+        the first epochs, in which much was learnt already: they count as half of guessing.
+        """
         if not self.finite or not self.epochs:
             return None
         curve = trend.smooth(self.of.fitted, trend.window(self.epochs))
-        span = self.scale
-        return float(curve[self.best] / span) if span > 0 else None
+        if self.of.chance is not None:
+            return float(curve[self.best] / self.scale) if self.scale > 0 else None
+        known = [self.of.column(f"{part}_accuracy") for part in ("probe", "train", "valid")]
+        right = next((values[self.best] for values in known if np.isfinite(values[self.best])), math.nan)
+        if math.isfinite(right):
+            return float(1 - right)
+        return float(curve[self.best] / self.scale / 2) if self.scale > 0 else None
 
     @cached_property
     def gap(self) -> Figure | None:

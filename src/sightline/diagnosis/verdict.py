@@ -269,7 +269,7 @@ def _doubt(verdict: Verdict, found: list[Finding], m: Measures) -> tuple[tuple[s
     order: list[Confidence] = ["sure", "likely", "unsure"]
     grave = len(caveats) - (verdict.kind == "well fitted" and not m.of.clean)
     place = min(2, order.index(verdict.confidence) + min(grave, 1) + (grave > 2))
-    return tuple(caveats), order[place] if verdict.kind != "cannot tell" else "unsure"
+    return (*m.of.notes, *caveats), order[place] if verdict.kind != "cannot tell" else "unsure"
 
 
 def _ordered(found: list[Finding], verdict: Verdict) -> tuple[Finding, ...]:
