@@ -134,6 +134,18 @@ def test_the_cards_of_networks_are_what_the_plans_say() -> None:
         assert any(f"]({name}.svg)" in text for text in cards.values()), f"no card shows {name}.svg"
 
 
+def test_the_write_up_of_an_experiment_claims_what_was_measured() -> None:
+    """The part with figures is made from what the comparison left; it may still be under way."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import plain_and_residual, json; print(json.dumps(plain_and_residual.stale()))"],
+        cwd=ROOT / "docs" / "experiments",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [], "run: python docs/experiments/plain_and_residual.py"
+
+
 def test_the_commands_of_the_cards_can_be_typed() -> None:
     """They train too long to run here; settings and the options of the network are checked."""
     lines = [

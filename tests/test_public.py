@@ -87,6 +87,7 @@ COMMANDS: dict[str, set[str]] = {
         "decides",
         "matters",
         "jobs",
+        "drop-hopeless",
         "option",
         "json",
         "quiet",

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 import sightline
+from sightline.comparison import arms
 from sightline.errors import ModelError, RunError, SettingsError
 from sightline.progress import Progress
+from sightline.settings import Settings
 
 QUIET = Progress(quiet=True)
-SMALL = {"epochs": 2, "lr": 0.005, "compile": "off", "device": "cpu", "progress": QUIET}
+SMALL = {"epochs": 2, "instruments": "none", "lr": 0.005, "compile": "off", "device": "cpu", "progress": QUIET}
 
 
 def test_networks_are_compared_and_the_same_call_trains_nothing_again(tmp_path: Path) -> None:
@@ -30,6 +32,15 @@ def test_networks_are_compared_and_the_same_call_trains_nothing_again(tmp_path: 
     assert {path: path.stat().st_mtime_ns for path in found.path.rglob("best.safetensors")} == weights
     assert {**again.as_dict(), "made": ""} == {**found.as_dict(), "made": ""}
     assert "No difference" in found.report.read_text() or " is " in found.report.read_text()
+
+
+def test_only_the_pairs_that_are_named_are_compared() -> None:
+    names = ["mlp", "lenet5", "cnn"]
+    design = arms.networks(Settings(), names, pairs=arms.parse_pairs("cnn:mlp, lenet5:mlp"))
+    assert design.pairs == (("cnn", "mlp"), ("lenet5", "mlp"))
+    assert design.reference == "mlp"
+    assert arms.networks(Settings(), names, pairs="all").pairs == (("lenet5", "mlp"), ("cnn", "mlp"), ("cnn", "lenet5"))
+    assert arms.parse_pairs("lr=1, dropout=0:base; lr=2:base") == [("lr=1, dropout=0", "base"), ("lr=2", "base")]
 
 
 def test_arms_share_the_split_and_seeds_do_not_share_the_weights(tmp_path: Path) -> None:
@@ -81,6 +92,14 @@ def test_another_run_in_its_place_is_refused(tmp_path: Path) -> None:
         (("mlp", "lenet5"), {"grid": True}, SettingsError, "a grid needs factors"),
         (("mlp", "lenet5"), {"seeds": 0}, SettingsError, "'seeds' is 0"),
         (("mlp", "lenet5"), {"split": "other"}, SettingsError, "'split' is 'other'"),
+        (("mlp", "lenet5"), {"pairs": "most"}, SettingsError, "no pair of arms"),
+        (("mlp", "lenet5"), {"pairs": [("mlp", "mlp")]}, SettingsError, "no pair of arms"),
+        (
+            ("mlp", "lenet5"),
+            {"pairs": [("mlp", "lenet")]},
+            SettingsError,
+            "no arm 'lenet' to compare. Did you",
+        ),
         (("mlp", "lenet5"), {"decides": "accuracy"}, SettingsError, "Did you mean 'test_accuracy'?"),
         (("mlp", "lenet5"), {"name": "../up"}, SettingsError, "'name'"),
     ],

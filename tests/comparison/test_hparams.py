@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,12 @@ from sightline.tracking.hparams import Trial, log  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:::sqlalchemy", "ignore:::mlflow")
 
 
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path) -> object:
+@pytest.fixture(scope="module", autouse=True)
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    place = tmp_path_factory.mktemp("mlflow")
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    mlflow.set_experiment(experiment_id=mlflow.create_experiment("x", artifact_location=(tmp_path / "a").as_uri()))
+    mlflow.set_tracking_uri(f"sqlite:///{place / 'mlflow.db'}")
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("x", artifact_location=(place / "a").as_uri()))
     yield
     mlflow.set_tracking_uri(before)
 

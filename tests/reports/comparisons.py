@@ -74,7 +74,7 @@ def told(design: arms.Design, found: dict[str, list[Outcome]], path: Path, **cha
 
 def networks(path: Path, seeds: int = 5, epochs: int = 30) -> Comparison:
     """Four networks, one of which cannot learn as much."""
-    design = arms.networks(Settings(), list(ABILITY))
+    design = arms.networks(Settings(), list(ABILITY), pairs="all")
     found = {
         name: [outcome(path, name, seed, ability, epochs, 0.5 if name == "plain56" else 1.0) for seed in range(seeds)]
         for name, ability in ABILITY.items()
@@ -86,7 +86,7 @@ def factors(path: Path, seeds: int = 5) -> Comparison:
     """Two settings varied one at a time."""
     base = Settings(weight_decay=1e-4, dropout=0)
     vary = arms.factors(base, {"weight_decay": [0, 1e-4, 1e-2, 0.1], "dropout": [0, 0.3, 0.6]})
-    design = arms.around(base, vary, {"weight_decay": 1e-4, "dropout": 0}, all_pairs=False)
+    design = arms.around(base, vary, {"weight_decay": 1e-4, "dropout": 0}, pairs="first")
     found = {
         arm.label: [
             outcome(path, arm.label, seed, 0.84 - 0.8 * arm.levels["weight_decay"] + 0.02 * arm.levels["dropout"], 20)
@@ -101,7 +101,7 @@ def grid(path: Path, seeds: int = 3) -> Comparison:
     """A grid of two settings; one run failed and one was stopped."""
     base = Settings(dropout=0.3, lr=0.01)
     vary = arms.factors(base, {"lr": [0.001, 0.01, 0.1], "dropout": [0, 0.3, 0.6]})
-    design = arms.grid(base, vary, {"lr": 0.01, "dropout": 0.3}, all_pairs=False)
+    design = arms.grid(base, vary, {"lr": 0.01, "dropout": 0.3}, pairs="first")
     found = {
         arm.label: [
             outcome(

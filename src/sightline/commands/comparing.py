@@ -22,12 +22,15 @@ def compare(
         str, typer.Option("--split", metavar="same|seed", help="One split for all, or one a seed. [dim]\\[same][/dim]")
     ] = "same",
     pairs: Annotated[
-        str | None, typer.Option("--pairs", metavar="all|first", help="Compare all, or each with the first.")
+        str | None, typer.Option("--pairs", metavar="all|first|A:B,C:D", help="Which arms to compare.")
     ] = None,
     decides: Annotated[
         str | None, typer.Option("--decides", help="The figure that decides. [dim]\\[test_accuracy][/]")
     ] = None,
     matters: Annotated[float | None, typer.Option("--matters", help="The difference in it that matters.")] = None,
+    drop_hopeless: Annotated[
+        bool, typer.Option("--drop-hopeless", help="No more seeds for an arm that is worse beyond doubt.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Runs at a time; else one for every four cores.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", help="An option of the network, key=value.")] = None,
     as_json: AsJson = False,
@@ -39,7 +42,7 @@ def compare(
 
     Example: sightline compare photos/ resnet18 plain18 --epochs 20 --seeds 5
     """
-    from sightline.comparison.arms import parse
+    from sightline.comparison.arms import parse, parse_pairs
     from sightline.comparison.compare import compare as carry_out
     from sightline.reports.contrasts import table
 
@@ -53,9 +56,10 @@ def compare(
         grid=grid,
         seeds=seeds,
         split=split,  # type: ignore[arg-type]
-        pairs=pairs,  # type: ignore[arg-type]
+        pairs=None if pairs is None else parse_pairs(pairs),
         decides=decides,
         matters=matters,
+        drop_hopeless=drop_hopeless,
         jobs=jobs,
         progress=progress_for(quiet),
         **flags,

@@ -15,6 +15,9 @@ from sightline.settings import Settings
 
 Kind = Literal["networks", "one at a time", "grid"]
 
+Pairs = Literal["all", "first"] | Sequence[tuple[str, str]]
+"""Which arms are compared: each with each, each with the reference, or those that are listed (ours, theirs)."""
+
 OPTION = "option."
 """Begins the name of a factor that is an option of the network: ``option.width``."""
 
@@ -60,27 +63,24 @@ class Design:
         kind: how the arms came about.
         arms: at least two, with different labels.
         factors: name -> values, where there are any.
+        reference: label of the arm that the others are seen beside: the base, or the first.
         pairs: labels (ours, theirs) of the arms that are compared.
     """
 
     kind: Kind
     arms: tuple[Arm, ...]
     factors: dict[str, list[Any]]
+    reference: str
     pairs: tuple[tuple[str, str], ...]
 
-    @property
-    def reference(self) -> str:
-        """The label of the arm that the others are seen beside."""
-        return self.pairs[0][1]
 
-
-def networks(base: Settings, names: Sequence[str], *, all_pairs: bool = True) -> Design:
+def networks(base: Settings, names: Sequence[str], *, pairs: Pairs) -> Design:
     """Make an arm of each network.
 
     Args:
         base: all other settings.
         names: at least two, of the zoo.
-        all_pairs: compare each with each, else each with the first.
+        pairs: which are compared.
 
     Raises:
         SettingsError: a name comes twice, or there is only one.
@@ -94,7 +94,7 @@ def networks(base: Settings, names: Sequence[str], *, all_pairs: bool = True) ->
             "Name two networks or more, or vary a setting: --vary dropout=0,0.3.",
         )
     arms = tuple(Arm(name, base.model_copy(update={"model": name}), {"model": name}) for name in names)
-    return _design("networks", arms, {}, arms[0].label, all_pairs)
+    return _design("networks", arms, {}, arms[0].label, pairs)
 
 
 def parse(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -150,14 +150,14 @@ def factors(base: Settings, vary: Mapping[str, Sequence[Any]]) -> dict[str, list
     return checked
 
 
-def around(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any], *, all_pairs: bool) -> Design:
+def around(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any], *, pairs: Pairs) -> Design:
     """Vary one factor at a time around the base; a value that the base has already makes no arm of its own.
 
     Args:
         base: as given.
         vary: from ``factors``.
         levels: the base's own values, from ``base_levels``.
-        all_pairs: compare each arm with each, else each with the base.
+        pairs: which are compared.
     """
     arms = [Arm("base", base, dict(levels))]
     for name, values in vary.items():
@@ -166,17 +166,17 @@ def around(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, A
             for value in values
             if value != levels[name]
         ]
-    return _design("one at a time", tuple(arms), dict(vary), "base", all_pairs)
+    return _design("one at a time", tuple(arms), dict(vary), "base", pairs)
 
 
-def grid(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any], *, all_pairs: bool) -> Design:
+def grid(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any], *, pairs: Pairs) -> Design:
     """Make an arm of every combination of values; they are compared with the base's, or with the first.
 
     Args:
         base: as given.
         vary: from ``factors``.
         levels: the base's own values, from ``base_levels``.
-        all_pairs: compare each arm with each, else each with one.
+        pairs: which are compared.
     """
     arms = []
     for values in itertools.product(*vary.values()):
@@ -184,7 +184,7 @@ def grid(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any
         label = ", ".join(f"{name.removeprefix(OPTION)}={_short(value)}" for name, value in own.items())
         arms.append(Arm(label, _with(base, own), own))
     reference = next((arm.label for arm in arms if arm.levels == levels), arms[0].label)
-    return _design("grid", tuple(arms), dict(vary), reference, all_pairs)
+    return _design("grid", tuple(arms), dict(vary), reference, pairs)
 
 
 def base_levels(
@@ -225,7 +225,7 @@ def _with(base: Settings, levels: Mapping[str, Any]) -> Settings:
     return changed
 
 
-def _design(kind: Kind, arms: tuple[Arm, ...], vary: dict[str, list[Any]], reference: str, every: bool) -> Design:
+def _design(kind: Kind, arms: tuple[Arm, ...], vary: dict[str, list[Any]], reference: str, pairs: Pairs) -> Design:
     seen: dict[str, str] = {}
     for arm in arms:
         if arm.slug.lower() in seen:
@@ -234,11 +234,29 @@ def _design(kind: Kind, arms: tuple[Arm, ...], vary: dict[str, list[Any]], refer
             )
         seen[arm.slug.lower()] = arm.label
     labels = [arm.label for arm in arms]
-    if every:
-        pairs = [(ours, theirs) for theirs, ours in itertools.combinations(labels, 2)]
-    else:
-        pairs = [(label, reference) for label in labels if label != reference]
-    return Design(kind, arms, vary, tuple(pairs))
+    if pairs == "all":
+        return Design(kind, arms, vary, reference, tuple((b, a) for a, b in itertools.combinations(labels, 2)))
+    if pairs == "first":
+        return Design(kind, arms, vary, reference, tuple((label, reference) for label in labels if label != reference))
+    chosen = [tuple(pair) for pair in pairs if not isinstance(pair, str)]
+    for pair in chosen or [()]:
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise SettingsError(f"{pair} is no pair of arms to compare.", "Write all, first, or ARM:ARM,ARM:ARM.")
+        for label in pair:
+            if label not in labels:
+                raise SettingsError(
+                    f"there is no arm '{label}' to compare.{did_you_mean(label, labels)}",
+                    f"The arms are: {'; '.join(labels)}.",
+                )
+    return Design(kind, arms, vary, reference, tuple(dict.fromkeys((ours, theirs) for ours, theirs in chosen)))
+
+
+def parse_pairs(text: str) -> Pairs:
+    """Read ``all``, ``first`` or ``ours:theirs,ours:theirs``; where labels have commas, semicolons part the pairs."""
+    if text in ("all", "first"):
+        return text  # type: ignore[return-value]
+    parts = text.split(";" if ";" in text else ",")
+    return [tuple(side.strip() for side in part.split(":")) for part in parts]  # type: ignore[misc]
 
 
 def _option_value(text: str) -> Any:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sightline import files, recipe
-from sightline.comparison import arms, budget, match, outcome, running, workers
-from sightline.comparison.arms import Design
+from sightline.comparison import arms, budget, dropping, match, outcome, running, workers
+from sightline.comparison.arms import Design, Pairs
 from sightline.comparison.outcome import Outcome
 from sightline.diagnosis import experiment
 from sightline.diagnosis.experiment import MEASURES, Contrast
@@ -139,9 +139,10 @@ def compare(
     grid: bool = False,
     seeds: int = 5,
     split: Split = "same",
-    pairs: Literal["all", "first"] | None = None,
+    pairs: Pairs | None = None,
     decides: str | None = None,
     matters: float | None = None,
+    drop_hopeless: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -157,11 +158,12 @@ def compare(
         seeds: how many trainings of each arm, with the seeds ``seed``, ``seed + 1``, ...
         split: ``same``: one split for all, so that every pair is scored on the same images. ``seed``: each seed draws
             its own, as trainings one by one do; within a seed all arms share it.
-        pairs: ``all``: each arm with each; ``first``: each with the base, or with the first network. None: all where
-            networks are named, else first.
+        pairs: ``all``: each arm with each; ``first``: each with the base, or with the first network; or a list of
+            labels (ours, theirs): the fewer, the narrower the intervals. None: all for networks, else first.
         decides: the measure that decides, of ``diagnosis.experiment.MEASURES``; None: test accuracy, or validation
             accuracy where there is no test part.
         matters: the difference in it from which on it matters.
+        drop_hopeless: train no further seeds of an arm that is worse beyond doubt after three or more.
         jobs: how many runs go on at a time, each in a process of its own if more than one; None: one for every four
             cores. From a script, more than one needs ``if __name__ == "__main__":`` around the call.
         progress: shows what happens.
@@ -181,9 +183,8 @@ def compare(
         raise SettingsError(
             f"'seeds' is {seeds} and 'jobs' {jobs}.", "Use 1 or more; 5 seeds can tell small differences."
         )
-    for name, value, known in (("split", split, SPLITS), ("pairs", pairs or "all", ("all", "first"))):
-        if value not in known:
-            raise SettingsError(f"'{name}' is '{value}'.", f"Use {' or '.join(known)}.")
+    if split not in SPLITS:
+        raise SettingsError(f"'split' is '{split}'.", f"Use {' or '.join(SPLITS)}.")
     _measure(decides)
     stock = running.Stock(source, shared, progress)
     design = _design(shared, models, vary or {}, grid, pairs, stock)
@@ -216,8 +217,15 @@ def compare(
     }
     begun = Comparison(path, design, {arm.label: [] for arm in design.arms}, {}, decides or "test_accuracy", "", told)
     files.write_json(begun.json, begun.as_dict())
-    stopped = workers.carry_out(planned, resolved, stock, progress, jobs=at_a_time, budget=allowed)
-    found = conclude(path, design, planned, decides=decides, matters=matters, stopped=stopped, told=told)
+
+    def dropped(job: running.Job) -> str:
+        return dropping.hopeless(job, planned, design, decides) if drop_hopeless else ""
+
+    stopped = workers.carry_out(planned, resolved, stock, progress, jobs=at_a_time, budget=allowed, dropped=dropped)
+    outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
+    for job in planned:
+        outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed, dropped(job)))
+    found = conclude(path, design, outcomes, decides=decides, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
     compared.write(path, found.as_dict())
     hparams.log(shared.trackers, path, found.trials())
@@ -229,16 +237,16 @@ def _design(
     models: Sequence[str],
     vary: Mapping[str, Sequence[Any]],
     grid: bool,
-    pairs: str | None,
+    pairs: Pairs | None,
     stock: running.Stock,
 ) -> Design:
     """Make the arms, or say why they cannot be."""
     checked = arms.factors(shared, vary)
-    every = len(models) > 1 if pairs is None else pairs == "all"
+    pairs = ("all" if len(models) > 1 else "first") if pairs is None else pairs
     if not checked:
         if grid:
             raise SettingsError("a grid needs factors.", "Name them: --vary dropout=0,0.3 --vary lr=0.001,0.01 --grid.")
-        return arms.networks(shared, models, all_pairs=every)
+        return arms.networks(shared, models, pairs=pairs)
     if len(models) > 1:
         raise SettingsError(
             f"networks are named ({', '.join(models)}) and settings varied ({', '.join(checked)}).",
@@ -249,7 +257,7 @@ def _design(
     start = shared.model_copy(update={"minutes": None, "name": "-"})
     resolved = running.check([running.Job(arms.Arm("base", start), start)], stock)["base"]
     levels = arms.base_levels(shared, checked, resolved, lambda one, other: stock.plan(one) == stock.plan(other))
-    return (arms.grid if grid else arms.around)(shared, checked, levels, all_pairs=every)
+    return (arms.grid if grid else arms.around)(shared, checked, levels, pairs=pairs)
 
 
 def _about(data: Prepared, resolved: Mapping[str, Settings]) -> dict[str, Any]:
@@ -272,17 +280,14 @@ def _epochs_before(path: Path) -> int | None:
 def conclude(
     path: Path,
     design: Design,
-    planned: Sequence[running.Job],
+    outcomes: dict[str, list[Outcome]],
     *,
     decides: str | None,
     matters: float | None,
     stopped: str,
     told: dict[str, Any],
 ) -> Comparison:
-    """Read what the runs hold, and compare the arms pair by pair over the seeds that both have."""
-    outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
-    for job in planned:
-        outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed))
+    """Compare what came of the runs, pair by pair over the seeds that both arms have."""
     known = {name for found in outcomes.values() for one in found for name in one.scores}
     decides = decides or ("test_accuracy" if "test_accuracy" in known or not known else "valid_accuracy")
     return Comparison(path, design, outcomes, contrasts(design, outcomes, decides, matters), decides, stopped, told)

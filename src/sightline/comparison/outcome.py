@@ -26,7 +26,8 @@ class Outcome:
     Attributes:
         seed: of the training.
         folder: where it is.
-        status: ``finished``; ``failed`` (no weights to use), ``stopped`` or ``missing`` (not made, or not to its end).
+        status: ``finished``; ``failed`` (no weights to use), ``stopped`` or ``missing`` (not made, or not to its end),
+            ``dropped`` (not worth making).
         reason: why it is not finished.
         scores: by the names of ``experiment.MEASURES``; empty unless finished.
         curves: by the names of ``CURVES``, one number per epoch.
@@ -40,14 +41,19 @@ class Outcome:
     curves: dict[str, list[float]] = field(default_factory=dict)
 
 
-def read(folder: RunFolder, seed: int) -> Outcome:
+def read(folder: RunFolder, seed: int, dropped: str = "") -> Outcome:
     """Read what a run folder holds; only a finished run has scores.
+
+    Args:
+        folder: the run's, made or not.
+        seed: of the run.
+        dropped: why it was not made, if it was left out on purpose.
 
     Raises:
         RunError: a file is missing or damaged.
     """
     if not folder.state.is_file():
-        return Outcome(seed, folder, "missing", "not trained yet")
+        return Outcome(seed, folder, "dropped" if dropped else "missing", dropped or "not trained yet")
     state = folder.read_state()
     status = str(state.get("status"))
     if status != "finished":

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -33,6 +33,7 @@ def carry_out(
     *,
     jobs: int,
     budget: Budget | None,
+    dropped: Callable[[Job], str] = lambda job: "",
 ) -> str:
     """Make all runs that are not there yet; one that fails is left as such, and the rest goes on.
 
@@ -43,6 +44,7 @@ def carry_out(
         progress: shows what happens.
         jobs: how many go on at a time.
         budget: the time for all; None has no end.
+        dropped: asked before each run; says why it is not worth making.
 
     Returns:
         Why it ended early; empty if it did not.
@@ -63,7 +65,12 @@ def carry_out(
                 stopped = f"the next run would not fit into the {budget.minutes:g} minutes"
             if stopped:
                 return
-            yield job
+            why = dropped(job)
+            if why:
+                progress.note(f"{job.said} is left out: {why}")
+                task.advance(work[job.said] * share)
+            else:
+                yield job
 
     ready, share = len(planned) - len(todo), 100 / max(sum(work.values()), 1e-9)
     done = sum(work.values()) - sum(work[job.said] for job in todo)
