@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from sightline.errors import SettingsError, did_you_mean
@@ -209,7 +210,8 @@ def level(settings: Settings, name: str) -> Any:
     """Give the value that a factor has in settings; None where an option of the network is left to it."""
     if name.startswith(OPTION):
         return settings.options.get(name.removeprefix(OPTION))
-    return getattr(settings, name)
+    value = getattr(settings, name)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _with(base: Settings, levels: Mapping[str, Any]) -> Settings:
