@@ -94,6 +94,7 @@ COMMANDS: dict[str, set[str]] = {
     },
     "push": {"public", "report", "license", "only-to", "json", "quiet"},
     "pull": {"to", "revision", "json", "quiet"},
+    "scaling": {"classes", "plot", "data-dir", "download", "json", "quiet"},
     "models": {"input", "classes", "option", "dense", "draw", "json"},
     "cache": {"clear", "json"},
     "doctor": {"json"},

@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     labels.audit,
     voting.vote,
     training.lr,
+    data.scaling,
     hub.push,
     hub.pull,
     reference.models,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,40 @@ def check(
         print_json({"source": source, "images": len(images), "findings": [finding.as_dict() for finding in findings]})
         return
     show(table(findings))
+
+
+def scaling(
+    source: Source,
+    classes: Annotated[
+        str | None, typer.Option("--classes", metavar="A,B", help="Two classes; else those that one number tells best.")
+    ] = None,
+    plot: Annotated[Path, typer.Option("--plot", help="Where to draw it (SVG).")] = Path("scaling.svg"),
+    data_dir: DataDir = None,
+    download: Download = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw gradient descent with and without feature scaling, on the loss of a two-parameter model of these images."""
+    from sightline.data.pixels import pack
+    from sightline.data.sources import load
+    from sightline.diagnosis import scaling as lesson
+    from sightline.errors import SettingsError
+    from sightline.files import write_text
+    from sightline.reports.surfaces import descent
+
+    two = tuple(name.strip() for name in classes.split(",")) if classes else None
+    if two is not None and len(two) != 2:
+        raise SettingsError(f"--classes {classes} does not name two classes.", "Write two, such as --classes cat,dog.")
+    progress = progress_for(quiet)
+    images = load(source, data_dir=data_dir, download=download, progress=progress)
+    pixels = pack(images, progress=progress)
+    found = lesson.scaling(pixels.array, pixels.images, two)
+    write_text(plot, str(descent(found)))
+    if as_json:
+        print_json({"source": source, "plot": str(plot), **found.as_dict()})
+        return
+    print(found.sentence)
+    print(f"drawing {plot}")
 
 
 def cache(
