@@ -182,7 +182,7 @@ TERMS: dict[str, Term] = {
     "data/label-noise": Term(
         "label noise",
         "A network that is sure of another class than the label, on an image it has not seen, is often right.",
-        "Look at the images whose label the network doubts most; correct or drop them.",
+        "See which labels are doubted, and correct or drop them: sightline audit SOURCE",
         "",
     ),
     "data/leak": Term(

@@ -23,13 +23,9 @@ ACROSS, UP = (46.0, 394.0), (330.0, 66.0)
 def descent(found: Scaling) -> Svg:
     """Draw the loss surface with and without feature scaling, and gradient descent on each."""
     titles = ("Without feature scaling", "With feature scaling: mean 0, deviation 1")
+    one, other = found.classes
     body = [
-        text(
-            0,
-            14,
-            f"Chance of ‘{found.classes[0]}’ rather than ‘{found.classes[1]}’ by the {found.feature}",
-            kind="title",
-        ),
+        text(0, 14, f"Chance of ‘{one}’ rather than ‘{other}’ by the {found.feature}", kind="title"),
         tag("circle", cx=6, cy=HEIGHT - 10, r=5, kind="dot wrong"),
         text(16, HEIGHT - 6, "start, and gradient descent at the rate that needs the fewest steps"),
         tag("circle", cx=PANEL + GAP + 6, cy=HEIGHT - 10, r=5, kind="dot valid"),
