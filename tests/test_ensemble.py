@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -244,3 +245,40 @@ def test_an_image_that_one_member_refuses_is_refused(members: list[Path], place:
     found = sightline.Ensemble(members).predict([good, tmp_path / "broken.png", good])
     assert found.names == (str(good), str(good))
     assert [name for name, _ in found.refused] == [str(tmp_path / "broken.png")]
+
+
+def test_the_command_votes_and_answers(
+    place: Path, members: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sightline import cli
+
+    def typed(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sightline", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    words = ["vote", *members, "--runs", place / "typed", "--name", "one", "-q"]
+    code, out, _ = typed(*words, "--weights", "2,1,1")
+    assert code == 0
+    assert "weighted vote" in out
+    assert out.splitlines()[-1].split(maxsplit=1)[1] == str(place / "typed" / "one" / "report.html")
+    code, out, err = typed(*words)
+    assert (code, out) == (1, "")
+    assert "exists already" in err
+    told = json.loads(typed("vote", *members[:2], "--hard", "--runs", place / "typed", "--json", "-q")[1])
+    assert told["vote"] == "hard"
+    assert Path(told["run"]).name.startswith("vote-")
+    assert len(told["members"]) == 2
+    assert "disc" in typed("predict", place / "typed" / "one", place / "shapes" / "disc" / "0.png")[1]
+    for wrong, said in (
+        (["--hard", "--soft"], "different votes"),
+        (["--weights", "a,b"], "'a,b'"),
+        (["--views", "flip"], "Did you mean 'flips'"),
+        (["--on", place / "nowhere"], "nowhere"),
+    ):
+        code, out, err = typed("vote", *members, *wrong, "--runs", place / "wrong", "-q")
+        assert (code, out) == (1, ""), wrong
+        assert err.startswith("error: "), wrong
+        assert said in err, wrong
+    assert not (place / "wrong").exists()

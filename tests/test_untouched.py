@@ -54,6 +54,7 @@ COMMANDS = [
     ["predict", "runs/first", "photos"],
     ["predict", "runs/first", "photos/disc/0.png", "--csv"],
     ["report", "runs/first"],
+    ["vote", "runs/first", "--views", "shifts", "--name", "vote"],
     ["resume", "runs/first"],
     ["cache"],
 ]
