@@ -113,6 +113,12 @@ def public_network(
     return network.eval(), weights.preprocessing
 
 
+def built(model: str) -> dict[str, Any]:
+    """Give the options that make a network the one its public weights are for, at any size of images."""
+    own = zoo.entry(model).own
+    return {name: value for name, value in {"variant": "public", "stem": "paper"}.items() if name in own}
+
+
 def _imagenet(
     model: str,
     table: Mapping[str, Public],
@@ -169,19 +175,18 @@ def torch_hub() -> Path:
 
 def _public(model: str, public: Public, file: Path, tensors: Mapping[str, Tensor], sha256: str) -> Pretrained:
     """Put what is known of a public file beside its tensors."""
-    own, side = zoo.entry(model).own, public.size
-    built = {name: value for name, value in {"variant": "public", "stem": "paper"}.items() if name in own}
+    side, options = public.size, built(model)
     tensors, notes = _named(model, tensors)
     return Pretrained(
         name=f"{public.source}'s ImageNet weights ({public.file.name})",
         origin=IMAGENET,
         model=model,
-        options=built,
+        options=options,
         tensors=tensors,
         file=file,
         sha256=sha256,
         preprocessing=Preprocessing("image", 3, (side, side), mean=public.mean, std=public.std),
-        plan=zoo.plan(model, in_channels=3, num_classes=public.classes, image_size=side, **built),
+        plan=zoo.plan(model, in_channels=3, num_classes=public.classes, image_size=side, **options),
         notes=notes,
     )
 
