@@ -26,6 +26,7 @@ from sightline.models.zoo import build
 from sightline.penalties import Penalty
 from sightline.run import RunFolder
 from sightline.training import optim, schedule
+from sightline.training.freezing import Freezing
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
@@ -158,6 +159,20 @@ def with_an_average_of_the_lecture(digits: Any) -> dict[str, Any]:
     return {**by_the_lecture(digits), "swa": (1, 2, 3)}
 
 
+OLD = ("0.weight", "0.bias", "1.weight", "1.bias")
+
+
+def with_a_thaw(digits: Any) -> dict[str, Any]:
+    """The first layers, slower ones, are frozen for an epoch; their batch norm is in evaluation mode till then."""
+    model = network()
+    optimizer = optim.build("adamw", model, lr=3e-3, weight_decay=0.05, factors=dict.fromkeys(OLD, 0.1))
+    return {**by_recipe(digits), "model": model, "optimizer": optimizer, "freezing": Freezing(OLD, thaw_epoch=2)}
+
+
+def with_features_frozen(digits: Any) -> dict[str, Any]:
+    return {**with_swa_over_cycles(digits), "freezing": Freezing(OLD)}
+
+
 CASES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "recipe": by_recipe,
     "auxiliary heads": with_auxiliary_heads,
@@ -170,6 +185,8 @@ CASES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "patience": with_patience,
     "equal average over cycles": with_swa_over_cycles,
     "equal average from a loader": with_an_average_of_the_lecture,
+    "thaw": with_a_thaw,
+    "frozen": with_features_frozen,
     "one cycle of torch": with_scheduler(lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=20)),
     "milestones": with_scheduler(lambda o: lr_scheduler.MultiStepLR(o, [1, 2])),
     "function": with_scheduler(lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.5**epoch)),

@@ -134,6 +134,7 @@ def networks() -> tuple[RenderableType, list[dict[str, Any]]]:
     from rich.table import Table
 
     from sightline.models import arithmetic
+    from sightline.models.public import PUBLIC
     from sightline.models.zoo import ZOO
     from sightline.models.zoo import table as layers_of
 
@@ -142,14 +143,17 @@ def networks() -> tuple[RenderableType, list[dict[str, Any]]]:
     table.add_column("name", no_wrap=True)
     for title in ("year", "parameters", "10^6 multiply-adds"):
         table.add_column(title, justify="right")
+    table.add_column("weights")
     table.add_column("idea")
     table.add_column("paper")
     for name, entry in ZOO.items():
         layers = layers_of(name)
         counts = {"parameters": arithmetic.parameters(layers), "multiply_adds": arithmetic.multiply_adds(layers)}
-        rows.append({"name": name, "year": entry.year, "paper": entry.paper, "idea": entry.idea, **counts})
+        weights = "imagenet" if name in PUBLIC else None
+        told = {"name": name, "year": entry.year, "paper": entry.paper, "idea": entry.idea}
+        rows.append({**told, **counts, "weights": weights})
         learnt, work = f"{counts['parameters']:,}", f"{counts['multiply_adds'] / 1e6:,.1f}"
-        table.add_row(name, str(entry.year), learnt, work, entry.idea, entry.paper)
+        table.add_row(name, str(entry.year), learnt, work, weights or "", entry.idea, entry.paper)
     return table, rows
 
 
