@@ -274,7 +274,7 @@ def _asking(api: HfApi, repo: str) -> Iterator[None]:
         raise RunError(f"'{repo}' has no such revision.", "Leave it out to have the newest.") from None
     except errors.RepositoryNotFoundError:
         raise RunError(
-            f"{api.endpoint} has no '{repo}', or does not show it to you.", f"Check the name. If it is private: {login}"
+            f"{api.endpoint} has no '{repo}', or shows it only to some who are logged in.", f"Check the name. {login}"
         ) from None
     except errors.HfHubHTTPError as error:
         code = error.response.status_code if error.response is not None else 0
