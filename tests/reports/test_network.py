@@ -87,6 +87,14 @@ def test_any_input_can_be_drawn(shape: str) -> None:
         apart(parsed(network.draw(zoo.plan_for(name, shape))))
 
 
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [(0, "0"), (999, "999"), (1516, "1.52 k"), (999_700, "1 M"), (61_100_840, "61.1 M"), (10**11, "100 G")],
+)
+def test_large_counts_are_written_in_three_digits(count: int, written: str) -> None:
+    assert network.amount(count).replace("\N{NO-BREAK SPACE}", " ") == written
+
+
 def test_maps_are_to_scale() -> None:
     """VGG's maps halve in height where they double in number."""
     drawn = parsed(network.draw(zoo.plan_for("vgg11")))

@@ -114,8 +114,8 @@ def pull(
             run, or has files that belong to none.
         MissingExtraError: ``huggingface_hub`` is not installed.
     """
-    target = Path(to) if to is not None else Path("runs") / name_of(repo)
-    name_of(repo)
+    short = name_of(repo)
+    target = Path("runs") / short if to is None else Path(to)
     progress = progress or Progress()
     api = _api()
     with files.whole_folder(target) as staging:

@@ -119,6 +119,9 @@ def draw(plan: Plan) -> Svg:
         f"{plan.name} at {by(plan.shape).replace('x', '×')}: {amount(sum(c.weights for c in columns))} weights, "
         f"{amount(sum(c.work for c in columns))} multiply-adds"
     )
+    beside = sum(row.parameters for row in rows.values()) - sum(column.weights for column in columns)
+    if beside:
+        title += f"; {amount(beside)} weights more in heads for training"
     middle = 26 + lift + TALL / 2
     parts = [text(0, 13, title, kind="strong")]
     edges: list[tuple[Box, float, float, float]] = []
@@ -154,7 +157,7 @@ def draw(plan: Plan) -> Svg:
 def amount(count: int) -> str:
     """Write a large count in three digits: ``61.1 M``, ``2.4 k``, ``3.66 G``."""
     for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= factor:
+        if count >= 0.9995 * factor:  # 999,999 is 1 M, not 1000 k
             return f"{count / factor:.3g}\N{NO-BREAK SPACE}{unit}"
     return str(count)
 
