@@ -105,6 +105,46 @@ def test_a_shape_that_does_not_fit_is_told(digits: tuple[np.ndarray, np.ndarray]
         clone(FAST).set_params(shape=(8, 9)).fit(x.reshape(600, -1), y)
 
 
+def test_class_weight_is_understood_as_scikit_learn_users_expect(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    names = np.where(y == 8, "eight", "other")
+    plain, ways = clone(FAST).set_params(epochs=6), {}
+    for way in (None, "balanced", {"eight": 30.0}, {"eight": 1, "other": 1.0}):
+        found = clone(plain).set_params(class_weight=way).fit(x[:400], names[:400])
+        ways[str(way)] = found.predict_proba(x[400:])
+    called = {way: p[:, 0].mean() for way, p in ways.items()}
+    assert called["balanced"] > called["None"]
+    assert called["{'eight': 30.0}"] > called["None"]
+    assert called["{'eight': 1, 'other': 1.0}"] == pytest.approx(called["None"], abs=0.1)
+    same = clone(plain).set_params(balance="weights").fit(x[:400], names[:400])
+    assert np.array_equal(same.predict_proba(x[400:]), ways["balanced"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"class_weight": {"ten": 2.0}}, "names ten, which is no label"),
+        ({"class_weight": "even"}, "names even"),
+        ({"class_weight": "balanced", "balance": "sampler"}, "two ways to do one thing"),
+        ({"class_weight": {0: -1.0}}, "'class_weights' are"),
+        ({"balance": "smoot"}, "Did you mean 'smote'"),
+    ],
+)
+def test_wrong_weights_are_told(wrong: dict[str, object], words: str, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    with pytest.raises(SettingsError, match=words):
+        clone(FAST).set_params(**wrong).fit(x, y)
+
+
+@pytest.mark.parametrize("space", ["values", "features"])
+def test_smote_is_a_way_to_balance_here_too(space: str, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    rows = np.flatnonzero((y != 3) | (np.arange(600) % 6 == 0))
+    model = clone(FAST).set_params(balance=f"smote,space={space}").fit(x[rows], y[rows])
+    assert model.score(x, y) > 0.8
+    assert "valid_balanced_accuracy" in model.history_[0]
+
+
 def test_a_fitted_classifier_survives_copying(digits: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = digits
     model = clone(FAST).set_params(epochs=1).fit(x, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -119,14 +119,20 @@ def augmentation(data: Prepared, settings: Settings) -> tuple[Augment, str]:
     )
 
 
-def training_loss(data: Prepared, settings: Settings, network: nn.Module, batches: int = 0) -> losses.Loss:
+def training_loss(
+    data: Prepared,
+    settings: Settings,
+    network: nn.Module,
+    batches: int = 0,
+    class_weights: Sequence[float] | None = None,
+) -> losses.Loss:
     """Choose what a training minimises: the settings' loss, and that of the network's auxiliary heads if it has any.
 
     Where the settings trim it, that begins after their share of a training with so many batches an epoch; with 0 it
     never does, for measuring. Its ``per_example`` is the plain cross-entropy, for validation.
     """
     chosen = balance(data, settings)
-    weights, offsets = chosen.class_weights(data.counts), chosen.offsets(data.counts)
+    weights, offsets = class_weights or chosen.class_weights(data.counts), chosen.offsets(data.counts)
     loss: losses.Loss = losses.CrossEntropy(settings.label_smoothing, class_weights=weights, offsets=offsets)
     if settings.trim and batches:
         heads = len(network.auxiliary_heads()) if isinstance(network, Network) else 0  # for each it is called, too
@@ -157,11 +163,17 @@ def train_stream(data: Prepared, settings: Settings, device: torch.device, progr
 
 
 def assemble(
-    folder: RunFolder | None, data: Prepared, settings: Settings, device: torch.device, progress: Progress
+    folder: RunFolder | None,
+    data: Prepared,
+    settings: Settings,
+    device: torch.device,
+    progress: Progress,
+    class_weights: Sequence[float] | None = None,
 ) -> Trainer:
     """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer.
 
-    Without a folder nothing is kept on disk.
+    Without a folder nothing is kept on disk. Weights of the classes go into the loss instead of those that the
+    settings may ask for.
     """
     start = begin(data, settings)
     network = start.network
@@ -184,7 +196,7 @@ def assemble(
     if settings.compile == "on":
         forward = compile_if_it_pays(network, batches, settings, precision).forward
         torch.manual_seed(settings.seed)
-    loss_fn = training_loss(data, settings, network, len(batches))
+    loss_fn = training_loss(data, settings, network, len(batches), class_weights)
     rows = data.split.train
     steps = settings.train_steps or len(batches)
     looked_at, every = plan_instruments(

@@ -58,6 +58,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         thaw_epoch: the epoch from which it learns, too; None: never.
         old_lr: factor on its learning rate; None chooses.
         download: allow public weights to be fetched.
+        balance: how to make up for rare classes: ``none``, ``weights``, ``sampler``, ``oversample``, ``smote``,
+            ``logits`` or ``auto``.
+        class_weight: scikit-learn's name for weights of the loss: ``"balanced"``, which is ``balance="weights"``, or
+            label -> weight, 1 for labels that are not named.
         patience: epochs without improvement before it stops; 0: never.
         valid_fraction: share kept to choose the best epoch.
         random_state: the seed.
@@ -96,6 +100,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         thaw_epoch: int | None = None,
         old_lr: float | None = None,
         download: bool = False,
+        balance: str = "none",
+        class_weight: str | dict[Any, float] | None = None,
         patience: int = 0,
         valid_fraction: float = 0.1,
         random_state: int = 0,
@@ -124,6 +130,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.thaw_epoch = thaw_epoch
         self.old_lr = old_lr
         self.download = download
+        self.balance = balance
+        self.class_weight = class_weight
         self.patience = patience
         self.valid_fraction = valid_fraction
         self.random_state = random_state
@@ -149,7 +157,12 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         images = images.relabel(images.labels, tuple(str(label) for label in self.classes_))
         parameters = self.get_params()
         quiet, seed = parameters.pop("quiet"), parameters.pop("random_state")
-        del parameters["shape"]
+        del parameters["shape"], parameters["class_weight"]
+        weights = self._weights()
+        if self.class_weight is not None:  # judged by what it is trained for, as far as that can be told
+            parameters["monitor"] = "valid_balanced_loss"
+        if self.class_weight == "balanced":
+            parameters["balance"] = "weights"
         values = {name: value for name, value in parameters.items() if value is not None}
         with tempfile.TemporaryDirectory() as folder:
             settings = Settings(**values, seed=seed, test_fraction=0.0, runs=Path(folder))
@@ -157,7 +170,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device, _ = devices.choose(settings.device)
             data = prepare(images, settings, progress)
             settings = resolve(settings, data, device, progress).settings
-            trainer = assemble(None, data, settings, device, progress)
+            trainer = assemble(None, data, settings, device, progress, class_weights=weights)
             trainer.loop()
             learn_last_layer(trainer, data, settings, progress)
         self.history_ = trainer.history.rows
@@ -166,6 +179,27 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         valid = Predictor(self.network_, images.classes, data.preprocessing).logits(data.pixels.array, data.split.valid)
         self._temperature = fit_temperature(valid, data.labels[data.split.valid])
         return self
+
+    def _weights(self) -> list[float] | None:
+        """Read ``class_weight``: a weight for each of ``classes_``, or None where none are given."""
+        given = self.class_weight
+        if given is None:
+            return None
+        if self.balance != "none":
+            raise SettingsError(
+                f"'class_weight' is {given!r} and 'balance' is '{self.balance}': two ways to do one thing.",
+                "Leave one of them out.",
+            )
+        if given == "balanced":
+            return None
+        labels = self.classes_.tolist()
+        strange = sorted(map(str, given.keys() - set(labels))) if isinstance(given, dict) else [str(given)]
+        if strange:
+            raise SettingsError(
+                f"'class_weight' names {', '.join(strange)}, which is no label in y.",
+                f"Give 'balanced', or a weight for some of: {', '.join(map(str, labels[:20]))}.",
+            )
+        return [float(given.get(label, 1.0)) for label in labels]
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give calibrated class probabilities, float32 (N, K), columns as in ``classes_``."""
