@@ -193,13 +193,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if given == "balanced":
             return None
         labels = self.classes_.tolist()
-        strange = sorted(map(str, given.keys() - set(labels))) if isinstance(given, dict) else [str(given)]
+        weights = given if isinstance(given, dict) else {given: 0.0}
+        strange = sorted(map(str, weights.keys() - set(labels)))
         if strange:
             raise SettingsError(
                 f"'class_weight' names {', '.join(strange)}, which is no label in y.",
                 f"Give 'balanced', or a weight for some of: {', '.join(map(str, labels[:20]))}.",
             )
-        return [float(given.get(label, 1.0)) for label in labels]
+        return [float(weights.get(label, 1.0)) for label in labels]
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Give calibrated class probabilities, float32 (N, K), columns as in ``classes_``."""

@@ -60,21 +60,24 @@ def families(
     Args:
         array: the pixel store, (N, ...).
         labels: of its rows, int64 (N,).
-        invented: what to draw, M of them; ``smote.some`` chooses.
+        invented: what to draw, M of them; ``smote.some`` chooses. Of signals, which need room, the first 4.
         preprocessing: says what the store holds.
         classes: K class names.
         nearest: where points among features were invented, which no picture shows: for each, the image in the middle,
             a row of the store. None draws the mixture of the two parents.
 
     Returns:
-        an RGB picture of 3 M tiles, two families in a row.
+        an RGB picture of families of three tiles, two in a row; one where they are signals.
     """
+    most = 4 if preprocessing.kind == "signal" else len(invented.first)
+    invented = Invented(invented.first[:most], invented.second[:most], invented.place[:most])
     first, second = (torch.from_numpy(np.asarray(array[rows])) for rows in (invented.first, invented.second))
     if nearest is None:
         middle = mix(first, second, torch.from_numpy(invented.place))
         notes = [f"invented at {place:.2f}" for place in invented.place]
         title = "What SMOTE invented, each between the two it was made of (0: the left one, 1: the right one)."
     else:
+        nearest = nearest[:most]
         middle = torch.from_numpy(np.asarray(array[nearest]))
         notes = [
             f"near {place:.2f}: {classes[labels[row]]}" for place, row in zip(invented.place, nearest, strict=True)
@@ -90,7 +93,8 @@ def families(
     captions = [text for name, note in zip(names, notes, strict=True) for text in (name, note, name)]
     if preprocessing.kind == "image":
         values = np.moveaxis(values, -1, 1)
-    return _arrange(_tiles(_shown(values, preprocessing), preprocessing), captions, [title], columns=6, group=3)
+    columns = 3 if preprocessing.kind == "signal" else 6
+    return _arrange(_tiles(_shown(values, preprocessing), preprocessing), captions, [title], columns, group=3)
 
 
 def _tiles(values: NDArray[np.float32], preprocessing: Preprocessing) -> list[Image.Image]:
