@@ -1,12 +1,12 @@
 """How often does a comparison call a difference real where there is none (A/A), and how often does it find one?
 
-    python benches/luck.py train luck.npz                      real trainings: digits, a small mlp, 200 pairs of arms
-    python benches/luck.py train own.npz --split seed          each seed with a split of its own
-    python benches/luck.py tell luck.npz own.npz               claims, with the 95 % interval of their share
+    python benches/luck.py train luck.npz                  real trainings: digits, a small mlp, 1,000 seeds of two arms
+    python benches/luck.py train own.npz --split seed      each seed with a split of its own
+    python benches/luck.py tell luck.npz own.npz           claims, with the 95 % interval of their share
 
-``train`` trains two arms of the same settings, whose seeds differ and whose split does not, and two more that differ
-from the first in one thing each (what a comparison is made for); it goes on where it was. ``tell`` cuts them into
-experiments of 2, 3, 5 and 10 seeds and compares each as ``sightline compare`` does.
+``train`` trains arms of the same settings, ``a`` and ``again``, whose seeds differ and whose split does not, and with
+``--arms a,again,longer,dropout`` two more that differ from the first in one thing each; it goes on where it was.
+``tell`` cuts them into experiments of 2, 3, 5 and 10 seeds and compares each as ``sightline compare`` does.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from sightline.settings import Settings
 QUIET = Progress(quiet=True)
 SHARED = {"model": "mlp", "lr": 0.005, "test_fraction": 0.3, "compile": "off", "device": "cpu", "precision": "fp32"}
 ARMS: dict[str, dict[str, Any]] = {
-    "a": {"epochs": 5},
-    "again": {"epochs": 5},
-    "longer": {"epochs": 6},
-    "dropout": {"epochs": 5, "dropout": 0.2},
+    "a": {"epochs": 3},
+    "again": {"epochs": 3},
+    "longer": {"epochs": 4},
+    "dropout": {"epochs": 3, "dropout": 0.2},
 }
 """``again`` gets other seeds than ``a``; the others get the same."""
 FIGURES = ("test_accuracy", "valid_loss")
 
 
-def one(data: Prepared, settings: Settings) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+def one(data: Prepared, resolved: Settings) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Train once, without a folder: which test images are right, and the loss of each validation image."""
     cpu = torch.device("cpu")
-    trainer = assemble(None, data, resolve(settings, data, cpu, QUIET).settings, cpu, QUIET)
+    trainer = assemble(None, data, resolved, cpu, QUIET)
     trainer.loop()
     predictor = Predictor(trainer.model, data.images.classes, data.preprocessing, device=cpu)
     logits = torch.from_numpy(np.asarray(predictor.logits(data.pixels.array, data.split.valid), dtype=np.float32))
@@ -54,22 +54,26 @@ def one(data: Prepared, settings: Settings) -> tuple[NDArray[np.bool_], NDArray[
     return test.argmax(axis=1) == data.labels[data.split.test], losses.numpy()
 
 
-def train(path: Path, source: str, runs: int, split: str) -> None:
-    """Fill a file with the results of ``runs`` seeds of every arm."""
+def train(path: Path, source: str, runs: int, split: str, arms: list[str]) -> None:
+    """Fill a file with the results of ``runs`` seeds of every arm; arms that it has already are gone on with."""
     images = load(source, progress=QUIET)
-    kept = dict(np.load(path)) if path.exists() else {}
-    done = len(kept.get("a.right", ()))
-    columns = {name: list(values) for name, values in kept.items()}
+    kept = {name: list(values) for name, values in np.load(path).items()} if path.exists() else {}
     shared = prepare(images, Settings(**SHARED, split_seed=0), QUIET)
-    for seed in range(done, runs):
+    decided = {
+        name: resolve(Settings(**SHARED, **ARMS[name]), shared, torch.device("cpu"), QUIET).settings for name in arms
+    }
+    for seed in range(runs):
+        todo = [name for name in arms if len(kept.get(f"{name}.right", ())) == seed]
+        if not todo:
+            continue
         data = shared if split == "same" else prepare(images, Settings(**SHARED, split_seed=seed), QUIET)
-        for name, changes in ARMS.items():
+        for name in todo:
             number = seed + 100_000 * (name == "again")
-            right, losses = one(data, Settings(**SHARED, **changes, seed=number))
-            columns.setdefault(f"{name}.right", []).append(right)
-            columns.setdefault(f"{name}.losses", []).append(losses)
+            right, losses = one(data, decided[name].model_copy(update={"seed": number}))
+            kept.setdefault(f"{name}.right", []).append(right)
+            kept.setdefault(f"{name}.losses", []).append(losses)
         if (seed + 1) % 20 == 0 or seed + 1 == runs:
-            whole = {name: np.stack(values) for name, values in columns.items() if not name.startswith("told")}
+            whole = {name: np.stack(values) for name, values in kept.items() if not name.startswith("told")}
             np.savez(path, **whole, told_split=np.array([split]), told_trained=np.array([len(data.split.train)]))
             print(f"{seed + 1} of {runs} seeds", flush=True)
 
@@ -85,10 +89,10 @@ def tell(path: Path) -> None:
             Score(float(column[s].mean()), column[s].astype(np.float64), f"rows of {s * own}", trained) for s in seeds
         ]
 
-    total = len(kept["a.right"])
+    total = min(len(column) for name, column in kept.items() if not name.startswith("told"))
     print(f"{path}: {total} seeds, split: {'each its own' if own else 'the same'}")
     for figure in FIGURES:
-        for other in list(ARMS)[1:]:
+        for other in [name for name in list(ARMS)[1:] if f"{name}.right" in kept]:
             column = "right" if figure == "test_accuracy" else "losses"
             truth = float(kept[f"{other}.{column}"].mean() - kept[f"a.{column}"].mean()) * (other != "again")
             for seeds in (2, 3, 5, 10):
@@ -114,11 +118,12 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--source", default="digits")
     parser.add_argument("--runs", type=int, default=1000, help="seeds of each arm")
+    parser.add_argument("--arms", default="a,again", help=f"of {','.join(ARMS)}")
     parser.add_argument("--split", choices=("same", "seed"), default="same")
     args = parser.parse_args()
     for path in args.paths:
         if args.what == "train":
-            train(path, args.source, args.runs, args.split)
+            train(path, args.source, args.runs, args.split, args.arms.split(","))
         else:
             tell(path)
 
