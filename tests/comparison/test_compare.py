@@ -91,6 +91,8 @@ def test_another_run_in_its_place_is_refused(tmp_path: Path) -> None:
         (("mlp",), {"vary": {"model": ["mlp", "lenet5"]}}, SettingsError, "is named (mlp) and varied"),
         (("mlp", "lenet5"), {"grid": True}, SettingsError, "a grid needs factors"),
         (("mlp", "lenet5"), {"seeds": 0}, SettingsError, "'seeds' is 0"),
+        (("mlp", "lenet5"), {"jobs": 0}, SettingsError, "'jobs' is 0"),
+        (("mlp", "lenet5"), {"matters": -1}, SettingsError, "'matters' is -1"),
         (("mlp", "lenet5"), {"split": "other"}, SettingsError, "'split' is 'other'"),
         (("mlp", "lenet5"), {"pairs": "most"}, SettingsError, "no pair of arms"),
         (("mlp", "lenet5"), {"pairs": [("mlp", "mlp")]}, SettingsError, "no pair of arms"),

@@ -44,7 +44,9 @@ def compare(
     """
     from sightline.comparison.arms import parse, parse_pairs
     from sightline.comparison.compare import compare as carry_out
+    from sightline.comparison.workers import default_jobs
     from sightline.reports.contrasts import table
+    from sightline.training import device as devices
 
     if option:
         flags["options"] = key_values(option, "--option")
@@ -60,7 +62,7 @@ def compare(
         decides=decides,
         matters=matters,
         drop_hopeless=drop_hopeless,
-        jobs=jobs,
+        jobs=default_jobs(devices.choose(flags.get("device", "auto"))[0].type) if jobs is None else jobs,
         progress=progress_for(quiet),
         **flags,
     )

@@ -25,6 +25,7 @@ from sightline.reports import compared
 from sightline.run import RunFolder
 from sightline.settings import Settings
 from sightline.tracking import hparams
+from sightline.tracking.tracker import plain
 from sightline.training import device as devices
 
 Split = Literal["same", "seed"]
@@ -90,7 +91,7 @@ class Comparison:
             "decides": self.decides,
             "stopped": self.stopped,
             "kind": self.design.kind,
-            "factors": self.design.factors,
+            "factors": plain(self.design.factors),
             "reference": self.design.reference,
             "arms": [self._arm(arm) for arm in self.design.arms],
             "differences": {
@@ -111,7 +112,7 @@ class Comparison:
                 figures[name] = {"value": mean, "low": low, "high": high, "seeds": len(scores)}
         return {
             "label": arm.label,
-            "levels": arm.levels,
+            "levels": plain(arm.levels),
             "figures": figures,
             "runs": [
                 {
@@ -143,7 +144,7 @@ def compare(
     decides: str | None = None,
     matters: float | None = None,
     drop_hopeless: bool = False,
-    jobs: int | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Comparison:
@@ -164,8 +165,8 @@ def compare(
             accuracy where there is no test part.
         matters: the difference in it from which on it matters.
         drop_hopeless: train no further seeds of an arm that is worse beyond doubt after three or more.
-        jobs: how many runs go on at a time, each in a process of its own if more than one; None: one for every four
-            cores. From a script, more than one needs ``if __name__ == "__main__":`` around the call.
+        jobs: how many runs go on at a time, each in a process of its own if more than one; from a script that needs
+            ``if __name__ == "__main__":`` around the call.
         progress: shows what happens.
         **changes: settings that all arms share. ``name`` and ``runs`` say where: the folder is
             ``runs/compare/name``; its run folders are in ``runs`` below it. ``minutes`` is the time for all runs
@@ -179,57 +180,68 @@ def compare(
     """
     progress = progress or Progress()
     shared = _shared(base, models, changes)
-    if seeds < 1 or (jobs is not None and jobs < 1):
-        raise SettingsError(
-            f"'seeds' is {seeds} and 'jobs' {jobs}.", "Use 1 or more; 5 seeds can tell small differences."
-        )
-    if split not in SPLITS:
-        raise SettingsError(f"'split' is '{split}'.", f"Use {' or '.join(SPLITS)}.")
-    _measure(decides)
+    _refuse(seeds, jobs, split, decides, matters)
     stock = running.Stock(source, shared, progress)
     design = _design(shared, models, vary or {}, grid, pairs, stock)
     path = shared.runs / "compare" / (changes.get("name") or _name(source, stock, shared, design))
     numbers = range(shared.seed, shared.seed + seeds)
-    drawn = None
-    if split == "same":
-        drawn = shared.seed if shared.split_seed is None else shared.split_seed
-    planned = running.jobs(design, numbers, path / "runs", drawn, _epochs_before(path))
-    resolved = running.check(planned, stock)
+    drawn = (shared.seed if shared.split_seed is None else shared.split_seed) if split == "same" else None
+
+    def plan(epochs: int | None) -> tuple[list[running.Job], dict[str, Settings]]:
+        listed = running.jobs(design, numbers, path / "runs", drawn, epochs)
+        return listed, running.check(listed, stock)
+
+    planned, resolved = plan(_epochs_before(path))
     todo = [job for job in planned if job.status in ("missing", "begun")]
-    at_a_time = min(workers.default_jobs(devices.choose(shared.device)[0].type) if jobs is None else jobs, len(todo))
+    jobs = min(jobs, max(len(todo), 1))
     allowed = None
     if shared.minutes is not None and todo:
-        allowed = budget.divide(shared.minutes, todo, resolved, stock, at_a_time, progress)
-        planned = running.jobs(design, numbers, path / "runs", drawn, allowed.epochs or _epochs_before(path))
-        resolved = running.check(planned, stock)
-    files.make_folder(path / "runs")
+        allowed = budget.divide(shared.minutes, todo, resolved, stock, jobs, progress)
+        planned, resolved = plan(allowed.epochs or _epochs_before(path))
     told = {
         "name": path.name,
         "source": describe_source(source) or stock.images.name,
         "seeds": list(numbers),
         "split": split,
-        "settings": {k: v for k, v in shared.as_toml().items() if k in shared.changed()},
-        "epochs": planned[0].settings.epochs if any(arm.settings.epochs is None for arm in design.arms) else None,
         "matters": matters,
+        "settings": {k: v for k, v in shared.as_toml().items() if k in shared.changed() and k not in match.HOW},
+        **_about(stock.data(planned[0].settings), planned, resolved),
         "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        **_about(stock.data(planned[0].settings), resolved),
         "environment": recipe.environment(devices.choose(shared.device)[0]),
     }
+    files.make_folder(path / "runs")
     begun = Comparison(path, design, {arm.label: [] for arm in design.arms}, {}, decides or "test_accuracy", "", told)
     files.write_json(begun.json, begun.as_dict())
 
     def dropped(job: running.Job) -> str:
         return dropping.hopeless(job, planned, design, decides) if drop_hopeless else ""
 
-    stopped = workers.carry_out(planned, resolved, stock, progress, jobs=at_a_time, budget=allowed, dropped=dropped)
+    stopped = workers.carry_out(planned, resolved, stock, progress, jobs=jobs, budget=allowed, dropped=dropped)
     outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
     for job in planned:
-        outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed, dropped(job)))
+        why = dropped(job) if job.status == "missing" else ""
+        outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed, why))
     found = conclude(path, design, outcomes, decides=decides, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
     compared.write(path, found.as_dict())
     hparams.log(shared.trackers, path, found.trials())
     return found
+
+
+def _refuse(seeds: int, jobs: int, split: str, decides: str | None, matters: float | None) -> None:
+    """Refuse what is out of range, before anything is read."""
+    for name, value in (("seeds", seeds), ("jobs", jobs)):
+        if value < 1:
+            raise SettingsError(f"'{name}' is {value}.", "Use 1 or more; with 5 seeds small differences can be told.")
+    if split not in SPLITS:
+        raise SettingsError(f"'split' is '{split}'.", f"Use {' or '.join(SPLITS)}.")
+    if matters is not None and not 0 <= matters < math.inf:
+        raise SettingsError(f"'matters' is {matters}.", "Use 0 or more: 0.005 is half a point of accuracy.")
+    if decides is not None and decides not in MEASURES:
+        raise SettingsError(
+            f"there is no measure '{decides}' to decide by.{did_you_mean(decides, MEASURES)}",
+            f"Choose one of: {', '.join(MEASURES)}.",
+        )
 
 
 def _design(
@@ -260,10 +272,12 @@ def _design(
     return (arms.grid if grid else arms.around)(shared, checked, levels, pairs=pairs)
 
 
-def _about(data: Prepared, resolved: Mapping[str, Settings]) -> dict[str, Any]:
-    """Say what was trained on, and for how long if it is the same for all."""
+def _about(data: Prepared, planned: Sequence[running.Job], resolved: Mapping[str, Settings]) -> dict[str, Any]:
+    """Say what is trained on, and for how long: chosen epochs are kept for the next call."""
     lengths = {settings.epochs for settings in resolved.values()}
+    chosen = [job.settings.epochs for job in planned if job.arm.settings.epochs is None]
     return {
+        "epochs": chosen[0] if chosen else None,
         "data": data.images.name,
         "images": {part: len(getattr(data.split, part)) for part in ("train", "valid", "test")},
         "length": lengths.pop() if len(lengths) == 1 else None,
@@ -323,14 +337,6 @@ def _shared(base: Settings | Path | str | None, models: Sequence[str], changes: 
     values |= {k: v for k, v in changes.items() if k != "name"}
     Settings(name=changes.get("name"))  # refuses what no folder can be called
     return Settings(**values, **({"model": models[0]} if models else {}))
-
-
-def _measure(name: str | None) -> None:
-    if name is not None and name not in MEASURES:
-        raise SettingsError(
-            f"there is no measure '{name}' to decide by.{did_you_mean(name, MEASURES)}",
-            f"Choose one of: {', '.join(MEASURES)}.",
-        )
 
 
 def _name(source: Any, stock: running.Stock, shared: Settings, design: Design) -> str:

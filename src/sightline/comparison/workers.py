@@ -140,7 +140,7 @@ def at_once(jobs: Iterator[Job], stock: Stock, number: int) -> Iterator[tuple[Jo
         working[ours] = (process, job)
     while working:
         try:
-            ready = [pipe for pipe in list(working) if pipe in wait(list(working))]
+            ready = [pipe for pipe in wait([*working]) if isinstance(pipe, Connection)]
         except KeyboardInterrupt:
             interrupted = True
             for process, _ in working.values():
