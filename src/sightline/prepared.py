@@ -116,6 +116,7 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
         SourceError: the data cannot be used; the message says why.
         ModelError: the weights cannot be had or read, or are for another kind of data.
     """
+    listed = None if settings.corrections is None else corrections.read(settings.corrections)
     weights = wanted(settings, progress)
     size: int | tuple[int, ...] | None = settings.image_size
     reason = "as set"
@@ -138,8 +139,8 @@ def prepare(images: Images, settings: Settings, progress: Progress) -> Prepared:
         classes=readable.classes,
     )
     corrected, told = None, []
-    if settings.corrections is not None:
-        corrected = corrections.apply(readable, corrections.read(settings.corrections))
+    if listed is not None:
+        corrected = corrections.apply(readable, listed)
         told = [corrected.finding(parts)]
         pixels, parts = replace(pixels, images=corrected.images), corrected.without_dropped(parts)
     if settings.balance_valid:

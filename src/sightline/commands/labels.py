@@ -37,6 +37,8 @@ def audit(
     if as_json:
         print_json({"audit": str(found.path), "labels": str(found.labels), "report": str(found.report), **found.told})
         return
+    share = found.noise
     print(found.headline)
+    print(f"share  {share.value:.1%} (95 % interval {share.low:.1%} to {share.high:.1%})")
     print(f"list   {found.labels}")
     print(f"report {found.report}")

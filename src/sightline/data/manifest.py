@@ -127,7 +127,8 @@ def read_csv(
     except UnicodeDecodeError:
         raise SourceError(f"{what} '{path}' is not written in UTF-8.", "Save it as 'CSV UTF-8'.") from None
     except (OSError, csv.Error) as error:
-        raise SourceError(f"{what} '{path}' cannot be read: {error}.", "Check the file.") from None
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SourceError(f"{what} '{path}' cannot be read: {said}.", "Check the file.") from None
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
             raise SourceError(

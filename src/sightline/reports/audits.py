@@ -63,7 +63,7 @@ def render(
     """
     pictures = {name: frame.data_uri(picture, name) for name, picture in thumbnails.items()}
     shown = [
-        {**one, "picture": pictures.get(one["file"]), "likely": _likely(one["score"])}
+        {**one, "picture": pictures.get(one["file"]), "said": _said(one, signs=told["signs"])}
         for one in suspects
         if one["score"] is not None
     ]
@@ -115,10 +115,12 @@ def _lede(told: Mapping[str, Any], share: Figure, total: int) -> str:
     )
 
 
-def _likely(chance: float) -> str:
-    """Write a chance: ``over 99 %``, ``83 %``, ``under 1 %``: more digits would claim too much."""
-    whole = f"{100 * min(max(chance, 0.01), 0.99):.0f}{SPACE}%"
-    return f"over {whole}" if chance > 0.99 else f"under {whole}" if chance < 0.01 else whole
+def _said(one: Mapping[str, Any], *, signs: bool) -> str:
+    """Say how doubtful a label is, without digits that would claim too much: ``over 99 % likely wrong``."""
+    share = one["score"] if signs else one["self_confidence"]
+    whole = f"{100 * min(max(share, 0.01), 0.99):.0f}{SPACE}%"
+    whole = f"over {whole}" if share > 0.99 else f"under {whole}" if share < 0.01 else whole
+    return f"{whole} likely wrong" if signs else f"its label got {whole}"
 
 
 def _tiles(told: Mapping[str, Any], share: Figure, total: int) -> list[dict[str, str]]:
@@ -126,7 +128,7 @@ def _tiles(told: Mapping[str, Any], share: Figure, total: int) -> list[dict[str,
     return [
         {
             "name": "Wrong labels",
-            "value": f"about {count(round(total * share.value))}",
+            "value": f"about {count(round(total * share.value))}" if share.value else "no sign",
             "interval": f"{_range(share)} of {count(total)}",
             "meaning": "best explanation of where networks and labels disagree",
         },
