@@ -173,3 +173,15 @@ def test_a_run_remembers_its_corrections(draw_folder: Callable[..., Path], tmp_p
     shutil.move(folder / "disc" / "0.png", folder / "grid" / "x.png")
     with pytest.raises(RunError, match="1 images are gone, 1 are new"):
         sightline.Run.load(run.path).data()
+
+
+def test_the_estimator_applies_them_by_row(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    y = np.array(["tea", "coffee"])[np.arange(40) % 2]
+    x = random.integers(0, 100, (40, 6, 6)).astype(np.uint8) + (100 * (y == "tea")).astype(np.uint8)[:, None, None]
+    path = listing(tmp_path / "labels.csv", ("row 4", "tea", "coffee", "relabel"), ("row 6", "tea", "", "drop"))
+    model = sightline.ImageClassifier("logistic", epochs=2, corrections=path, normalise="pixel").fit(x, y)
+    assert model.classes_.tolist() == ["coffee", "tea"]
+    assert model.predict(x).shape == (40,)
+    with pytest.raises(SourceError, match="labelled 'coffee' in 'arrays', not 'tea'"):
+        sightline.ImageClassifier("logistic", epochs=2, corrections=path).fit(x[1:], y[1:])
