@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reports.runs import history, scored
@@ -46,6 +46,7 @@ def test_curves_without_probe_metrics_or_rows() -> None:
     assert "training 2" in texts(charts["loss"])
 
 
+@example([{"train_loss": 0.0, "valid_loss": 5e-324}], None)
 @given(
     st.lists(
         st.fixed_dictionaries(

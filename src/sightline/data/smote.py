@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sightline.errors import SettingsError
 from sightline.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
 
 BLOCK = 16_000_000
 """Numbers in a block of examples, and in one of distances (64 MB of float32); a few of them are held at a time."""
@@ -128,6 +130,8 @@ def mix(first: torch.Tensor, second: torch.Tensor, place: torch.Tensor) -> torch
         second: the other, alike.
         place: float32 (M,).
     """
+    import torch
+
     share = place.view(-1, *[1] * (first.ndim - 1))
     mixed = torch.lerp(first.float(), second.float(), share)
     return mixed.round_().to(first.dtype) if first.dtype == torch.uint8 else mixed
@@ -174,6 +178,8 @@ def nearest(array: NDArray[Any], rows: NDArray[np.int64], k: int) -> NDArray[np.
     Returns:
         positions in ``rows``, int64 (n, k).
     """
+    import torch
+
     step = max(1, min(BLOCK // max(1, int(np.prod(array.shape[1:]))), int(BLOCK**0.5)))
     starts = range(0, len(rows), step)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ class Scale:
 
 
 def round_up(value: float) -> float:
-    """Give the next number of the form 1, 2 or 5 times a power of ten."""
+    """Give the next number of the form 1, 2 or 5 times a power of ten, from the smallest that floats hold exactly."""
+    value = max(value, sys.float_info.min)
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
 
