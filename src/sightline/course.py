@@ -88,5 +88,5 @@ def check(settings: Settings, network: nn.Module, batches: int) -> None:
     if settings.trim and int(settings.trim * batch) < 1:
         raise SettingsError(
             f"'trim' is {settings.trim:g}, which is not one image of a batch of {batch}.",
-            f"Use at least {1 / batch:.3g}, or larger batches." if batch > 1 else "Use larger batches.",
+            f"Use at least {math.ceil(1e4 / batch) / 1e4:g}, or larger batches.",
         )
