@@ -122,3 +122,14 @@ def test_a_networks_own_dropout_can_be_switched_off(dropout: float | None, share
     settings = Settings(model="vgg11", dropout=dropout, options={"width": 0.1, "hidden": 16})
     network = network_of(settings, Preprocessing("image", 1, (32, 32)), 3)
     assert {part.p for part in network.modules() if isinstance(part, nn.Dropout)} == shares
+
+
+def test_the_estimator_takes_them_too(arrays: Any) -> None:
+    x, y = arrays
+    model = sightline.ImageClassifier(
+        "mlp", epochs=2, batch_size=32, penalty="l1=1e-3", max_norm=0.5, trim=0.1, swa=0.5, augment="none"
+    )
+    model.fit(x, y)
+    assert model.history_[-1]["penalty"] > 0
+    for weight, _ in units(model.network_):
+        assert weight.norm(dim=1).max() <= 0.5 * (1 + 1e-4)

@@ -53,6 +53,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         augment: ``none``, ``light``, ``strong`` or ``auto``.
         label_smoothing: share of the target spread over all classes.
         dropout: share of features switched off before the last layer; None: the network's own.
+        penalty: on the weights, such as ``l1=1e-5``; ``none``.
+        max_norm: largest norm of what each unit takes in; None: unbounded.
+        trim: share of each batch, the hardest, that gets no gradient.
+        ema: decay of the moving average of the weights; 0: none.
+        swa: last share of the training whose weights are averaged equally; 0: none.
         weights: what to begin with: ``imagenet``, a file, or a run folder.
         freeze: what of it stays as it is: ``none``, ``features`` or ``until:<stage>``.
         thaw_epoch: the epoch from which it learns, too; None: never.
@@ -95,6 +100,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         augment: str = "auto",
         label_smoothing: float = 0.0,
         dropout: float | None = None,
+        penalty: str = "none",
+        max_norm: float | None = None,
+        trim: float = 0.0,
+        ema: float = 0.0,
+        swa: float = 0.0,
         weights: str | Path | None = None,
         freeze: str = "none",
         thaw_epoch: int | None = None,
@@ -125,6 +135,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.augment = augment
         self.label_smoothing = label_smoothing
         self.dropout = dropout
+        self.penalty = penalty
+        self.max_norm = max_norm
+        self.trim = trim
+        self.ema = ema
+        self.swa = swa
         self.weights = weights
         self.freeze = freeze
         self.thaw_epoch = thaw_epoch
