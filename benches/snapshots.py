@@ -58,15 +58,17 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("--runs", type=Path, default=Path("runs/snapshots"))
     parser.add_argument("--model", default="resnet20")
-    parser.add_argument("--images", type=int, default=10_000, help="for training and validation")
+    parser.add_argument("--width", type=float, default=1.0, help="factor on the network's feature maps")
+    parser.add_argument("--images", type=int, default=3_000, help="for training and validation")
     parser.add_argument("--size", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--cycles", type=int, default=5)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
     images = fewer(sightline.load(args.source), args.images)
     shared = {"model": args.model, "image_size": args.size, "epochs": args.epochs, "augment": "light,flip=on"}
-    shared |= {"batch_size": 128, "split_seed": 0, "compile": "off"}
+    shared |= {"options": {"width": args.width}, "batch_size": args.batch, "split_seed": 0, "compile": "off"}
     gains: dict[str, list[float]] = {}
     for seed in range(args.seeds):
         single = trained(images, args.runs / f"onecycle-{seed}", seed=seed, **shared)
