@@ -1,7 +1,8 @@
 """A penalty's name -> what large or superfluous weights cost: J = loss + eta * penalty(W), with its gradient and prior.
 
 A penalty is minus the logarithm of a prior over the weights, up to a constant: whoever minimises J looks for the most
-probable weights given the data and that prior. ``PENALTIES`` lists them, each with formula, gradient, prior and source.
+probable weights given the data and that prior. As the loss is a mean over N images, it is N * eta that counts.
+``PENALTIES`` lists them, each with formula, gradient, prior and source.
 
 All are sums over the weights of the layers, without norms and biases unless asked for. Where a penalty has a kink (the
 absolute value, and the norm of a filter, at 0) the gradient used is 0, the subgradient of least norm: a weight that is
@@ -83,7 +84,7 @@ class Entry:
         description: what it does, one line.
         formula: in text.
         gradient: with respect to one weight (or filter, or layer).
-        prior: the distribution of weights whose negative logarithm it is.
+        prior: the distribution of weights whose negative logarithm it is, up to a constant, for N images.
         source: who proposed it.
     """
 
@@ -99,11 +100,11 @@ class Entry:
 PENALTIES: dict[str, Entry] = {
     "l1": Entry(
         absolute, 1e-5, "few weights that matter, many near 0", "sum |w|", "sign(w)",
-        "Laplace with scale 1/eta", "lasso: Tibshirani 1996",
+        "Laplace, scale 1 / (N eta)", "lasso: Tibshirani 1996",
     ),
     "l2": Entry(
         squared, 1e-4, "small weights, none that stands out", "sum w^2", "2 w",
-        "normal with variance 1/(2 eta)", "ridge: Hoerl & Kennard 1970; weight decay: Krogh & Hertz 1992",
+        "normal, variance 1 / (2 N eta)", "ridge: Hoerl & Kennard 1970; weight decay: Krogh & Hertz 1992",
     ),
     "elastic": Entry(
         mixed, 1e-5, "few weights, but correlated ones together", "(sum |w| + sum w^2) / 2", "sign(w) / 2 + w",
@@ -115,7 +116,7 @@ PENALTIES: dict[str, Entry] = {
     ),
     "orthogonal": Entry(
         crossed, 1e-4, "filters that look for different things", "sum over layers of ||W W' - I||^2",
-        "4 (W W' - I) W", "none that is normalised by hand: high where rows are orthonormal",
+        "4 (W W' - I) W", "none with a name: high where rows are orthonormal",
         "soft orthogonality: Bansal, Chen & Wang 2018",
     ),
 }  # fmt: skip
