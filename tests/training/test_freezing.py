@@ -28,7 +28,11 @@ def state(model: nn.Module, *places: str) -> dict[str, torch.Tensor]:
     return {name: value for name, value in weights(model).items() if name.startswith(places)}
 
 
-@pytest.mark.parametrize("extra", [{}, {"ema": 0.9}, {"swa": (2,)}, {"max_norm": 0.1}, {"penalty": losses.l2}], ids=str)
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"ema": 0.9}, {"swa": (2,)}, {"max_norm": 0.1}, {"penalty": losses.l2}],
+    ids=lambda extra: "".join(extra) or "plain",
+)
 def test_what_is_frozen_stays_as_it_is_and_the_rest_learns(make: Make, extra: dict[str, Any]) -> None:
     model = network()
     before = weights(model)
