@@ -52,10 +52,13 @@ def made(told: Mapping[str, Any]) -> str:
     """Write the part of the page that holds figures."""
     names = [name for name in COLUMNS if any(name in arm["figures"] for arm in told["arms"])]
     finished = {arm["label"]: sum(run["status"] == "finished" for run in arm["runs"]) for arm in told["arms"]}
+    seeds = min(finished.values())
     lines = [
         "![Training and validation error of the four networks, by epoch](plain-and-residual.svg)",
         "",
-        f"Means over {min(finished.values())} seeds after {told['length']} epochs; in brackets the lowest and highest:",
+        f"Means over {seeds} seeds after {told['length']} epochs; in brackets the lowest and highest:"
+        if seeds > 1
+        else f"After {told['length']} epochs, one seed:",
         "",
         "| network | " + " | ".join(MEASURES[name].title for name in names) + " |",
         "|---" * (len(names) + 1) + "|",
@@ -68,7 +71,8 @@ def made(told: Mapping[str, Any]) -> str:
                 contrasts.figure(value, MEASURES[name])
                 for value in (min(values), sum(values) / len(values), max(values))
             )
-            cells.append(f"{mean} ({low.split(chr(160))[0] if '%' in low else low} to {high})")
+            spread = f" ({low.split(chr(160))[0] if '%' in low else low} to {high})" if seeds > 1 else ""
+            cells.append(mean + spread)
         lines.append(f"| {arm['label']} | " + " | ".join(cells) + " |")
     measure = MEASURES[told["decides"]]
     lines += ["", f"Differences in {measure.title}, with intervals that hold together with 95 %:", ""]
