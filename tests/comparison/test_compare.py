@@ -51,10 +51,10 @@ def test_arms_share_the_split_and_seeds_do_not_share_the_weights(tmp_path: Path)
 
 
 def test_a_value_that_the_base_has_makes_no_arm_of_its_own(tmp_path: Path) -> None:
-    vary = {"dropout": [0, 0.5], "option.width": [0.5, 1], "lr": [0.005, 0.01]}  # 0, 1 and 0.005 are the base's
-    found = sightline.compare("digits", "mlp", seeds=1, vary=vary, runs=tmp_path, **SMALL)
-    assert [arm.label for arm in found.design.arms] == ["base", "dropout=0.5", "width=0.5", "lr=0.01"]
-    assert found.design.arms[0].levels == {"dropout": 0, "option.width": 1, "lr": 0.005}
+    vary = {"dropout": [0, 0.5], "option.width": [0.5, 1], "lr": [0.005, 0.01], "augment": ["none", "light"]}
+    found = sightline.compare("digits", "mlp", seeds=1, vary=vary, runs=tmp_path, **{**SMALL, "epochs": 1})
+    assert [arm.label for arm in found.design.arms] == ["base", "dropout=0.5", "width=0.5", "lr=0.01", "augment=none"]
+    assert found.design.arms[0].levels == {"dropout": 0, "option.width": 1, "lr": 0.005, "augment": "light"}
 
 
 def test_a_run_made_by_hand_is_taken_over(tmp_path: Path) -> None:

@@ -191,18 +191,19 @@ def grid(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any
 def base_levels(
     base: Settings, vary: Mapping[str, list[Any]], resolved: Settings, same: Callable[[Settings, Settings], bool]
 ) -> dict[str, Any]:
-    """Say which value of each factor the base has, also where it is left to the network.
+    """Say which value of each factor the base has, also where it is left to the network, or to ``auto``.
 
     Args:
         base: as given.
         vary: from ``factors``.
         resolved: the base with what was left open decided.
-        same: whether two settings make the same network.
+        same: whether two settings make the same training.
     """
     levels = {name: level(resolved, name) for name in vary}
     for name, values in vary.items():
-        if levels[name] is None and (name == "dropout" or name.startswith(OPTION)):
-            levels[name] = next((value for value in values if same(_with(base, {name: value}), base)), None)
+        left = levels[name] is None and (name == "dropout" or name.startswith(OPTION))
+        if (left or (name == "augment" and levels[name] == "auto")) and levels[name] not in values:
+            levels[name] = next((value for value in values if same(_with(base, {name: value}), base)), levels[name])
     return levels
 
 

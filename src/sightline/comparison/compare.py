@@ -268,7 +268,7 @@ def _design(
         raise SettingsError(f"the network is named ({models[0]}) and varied.", "Name it, or vary 'model'.")
     start = shared.model_copy(update={"minutes": None, "name": "-"})
     resolved = running.check([running.Job(arms.Arm("base", start), start)], stock)["base"]
-    levels = arms.base_levels(shared, checked, resolved, lambda one, other: stock.plan(one) == stock.plan(other))
+    levels = arms.base_levels(shared, checked, resolved, stock.same)
     return (arms.grid if grid else arms.around)(shared, checked, levels, pairs=pairs)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import files, recipe
-from sightline.assembly import resolve
+from sightline.assembly import augmentation, resolve
 from sightline.comparison import match
 from sightline.comparison.arms import Arm, Design
 from sightline.data.images import Images
@@ -66,6 +66,11 @@ class Stock:
             image_size=preprocessing.size,
             **{**settings.options, **dropout},
         )
+
+    def same(self, one: Settings, other: Settings) -> bool:
+        """Whether two settings, alike but for what is left to the network or to ``auto``, make the same training."""
+        specs = [augmentation(self.data(settings), settings)[0] for settings in (one, other)]
+        return specs[0] == specs[1] and self.plan(one) == self.plan(other)
 
 
 @dataclass(frozen=True)
