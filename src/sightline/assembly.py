@@ -43,6 +43,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         kind=data.images.kind,
         size=data.preprocessing.size,
         size_reason=data.size_reason,
+        pace=data.weights.pace if data.weights else None,
     )
     settings = resolved.settings.model_copy(update={"precision": precision.mode})
     reasons = {**resolved.reasons}

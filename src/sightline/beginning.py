@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 
-from sightline import plan
 from sightline.models.fitting import Fitted
 from sightline.models.network import Network
 from sightline.models.pretrained import Pretrained
@@ -59,7 +58,7 @@ def begin(data: Prepared, settings: Settings) -> Beginning:
         return Beginning(network, Freezing(), {})
     fitted = data.weights.fit(network, data.images.classes)
     network.load_state_dict(fitted.state)
-    factor = settings.old_lr or plan.OLD_LR
+    factor = settings.old_lr or data.weights.pace[0]
     factors = {name: factor for name, _ in network.named_parameters() if name not in fitted.fresh}
     return Beginning(
         network, Freezing(named(network, settings.freeze, fitted.fresh), settings.thaw_epoch), factors, fitted

@@ -18,9 +18,6 @@ from sightline.settings import Settings
 PEAK_LR = {"sgd": 0.1, "adam": 1e-3, "adamw": 2e-3}
 """Peak learning rate per optimizer for a batch of 128; others get Adam's."""
 
-OLD_LR = 0.1
-"""Factor on the learning rate of layers that came with weights."""
-
 WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05}
 """Decoupled for AdamW (Loshchilov & Hutter 2019), added to the gradient elsewhere."""
 
@@ -46,7 +43,15 @@ class Plan:
     fitted: Fitted | None = None
 
 
-def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Sequence[int], size_reason: str) -> Plan:
+def make(
+    settings: Settings,
+    *,
+    counts: NDArray[np.int64],
+    kind: Kind,
+    size: Sequence[int],
+    size_reason: str,
+    pace: tuple[float, str] | None = None,
+) -> Plan:
     """Fill in what the user left open; what he set is never changed.
 
     Args:
@@ -55,6 +60,7 @@ def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Seq
         kind: what the data are.
         size: spatial size the pixels were packed at.
         size_reason: why that size.
+        pace: factor on the learning rate of layers that come with weights, and why; None where there are none.
 
     Raises:
         SettingsError: the batch is larger than the training set, or there is no such way to balance classes.
@@ -93,8 +99,8 @@ def make(settings: Settings, *, counts: NDArray[np.int64], kind: Kind, size: Seq
     peak = PEAK_LR.get(optimizer, PEAK_LR["adam"])
     lr = float(f"{peak * math.sqrt(batch / 128):.2g}")
     choose("lr", lr, f"{peak:g} for {settings.optimizer} at batch 128, times the root of {batch}/128")
-    if settings.weights is not None:
-        choose("old_lr", OLD_LR, "layers that came with weights need to move less than new ones")
+    if pace is not None:
+        choose("old_lr", *pace)
         if settings.thaw_epoch and settings.epochs and settings.thaw_epoch > settings.epochs:
             raise SettingsError(
                 f"'thaw_epoch' is {settings.thaw_epoch}, but there are only {settings.epochs} epochs.",

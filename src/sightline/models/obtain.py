@@ -187,6 +187,7 @@ def _public(model: str, public: Public, file: Path, tensors: Mapping[str, Tensor
         sha256=sha256,
         preprocessing=Preprocessing("image", 3, (side, side), mean=public.mean, std=public.std),
         plan=zoo.plan(model, in_channels=3, num_classes=public.classes, image_size=side, **options),
+        public=True,
         notes=notes,
     )
 

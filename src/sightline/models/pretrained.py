@@ -19,6 +19,9 @@ from sightline.models.network import Network
 from sightline.models.plan import Plan
 from sightline.settings import Settings
 
+PUBLIC_PACE = 0.1, "features of a million photos serve most photos as they are"
+OWN_PACE = 1.0, "features of few images have to change for others: as fast as new layers was best where it was measured"
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -35,6 +38,7 @@ class Pretrained:
         classes: what the logits stand for; empty if nobody knows.
         preprocessing: what the images went through; None if nobody knows.
         plan: of the network they are from; None if its input is not known.
+        public: whether they are public ImageNet weights.
         notes: sentences on how they were read.
         place: where they are kept as safetensors once they have been found to fit; None if they are safe already.
         fetched: a file that was downloaded just now, and is not needed once they are kept.
@@ -50,9 +54,15 @@ class Pretrained:
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     plan: Plan | None = field(default=None, repr=False)
+    public: bool = False
     notes: tuple[str, ...] = ()
     place: Path | None = None
     fetched: Path | None = None
+
+    @property
+    def pace(self) -> tuple[float, str]:
+        """How fast they should learn beside new layers: a factor on the learning rate, and why (docs/weights.md)."""
+        return PUBLIC_PACE if self.public else OWN_PACE
 
     def adopt(self, settings: Settings) -> Settings:
         """Give settings the network these weights are for, and the normalisation; what the user set wins.
@@ -141,6 +151,7 @@ class Recalled:
     """
 
     fresh: frozenset[str]
+    pace: tuple[float, str] = (1.0, "as it was")
 
     def fit(self, network: Network, classes: tuple[str, ...] = ()) -> Fitted:
         """Leave the network's weights as they are: the checkpoint brings others."""
