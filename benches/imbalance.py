@@ -1,12 +1,14 @@
-"""What each way to balance does for rare classes: the same seeds trained with each, paired, scored on even classes.
+"""What each way to balance does for rare classes: the same seeds trained with each way, paired.
 
-    python benches/imbalance.py cifar10/ --out out.jsonl      a folder or .npz with training and test parts
-    python benches/imbalance.py cifar10/ --ways none,auto --seeds 5 --ratio 50
+    python benches/imbalance.py cifar10/ --out tail.jsonl                     training classes get a long tail
+    python benches/imbalance.py ecg.npz --as-is --set test_fraction=0.5       a set that is skewed itself
+    python benches/imbalance.py cifar10/ --ways "none;logits,tau=1.5" --seeds 5 --ratio 50
 
-Training classes get a long tail: class k of K keeps largest x ratio^(-k / (K - 1)) of its images, drawn anew for each
-seed (Cui et al. 2019, section 5.1); the test part is kept as it is. One line a training goes into --out, and trainings
-that stand there are not repeated. Prints balanced accuracy, the recall of the rarest third of the classes, and the
-paired difference to the first way with its 95 % interval (Student's t over seeds).
+A long tail: class k of K keeps smallest x ratio^((K - 1 - k) / (K - 1)) training images, drawn anew for each seed
+(Cui et al. 2019, section 5.1); the test part is kept as it is. Each way sees as many images, however long its epochs
+are. One line a training goes into --out, and trainings that stand there are not repeated. Prints, in the order given,
+balanced accuracy, the recall of the rarest third of the classes, and the paired difference of balanced accuracies to
+the first way with its 95 % interval (Student's t over seeds).
 """
 
 from __future__ import annotations
@@ -21,105 +23,110 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t
 
 import sightline
 from sightline.data.balance import decide
+from sightline.data.images import Images
 from sightline.data.pixels import pack
 from sightline.flags import pairs
 from sightline.progress import Progress
 
 QUIET = Progress(quiet=True)
+WAYS = "none;weights;weights,beta=0.999;sampler;oversample;smote,space=values;smote,space=features;logits;auto"
 
 
-def parts(source: str) -> dict[str, tuple[NDArray[Any], NDArray[np.int64]]]:
-    """Decode a source once: pixels and labels of its training and its test part."""
-    images = sightline.load(source)
-    if images.splits is None or not {"train", "test"} <= set(images.splits):
-        raise SystemExit(f"'{source}' has no training and test part.")
-    pixels = pack(images, None, progress=QUIET)
-    split, labels = pixels.images.splits, pixels.images.labels
-    return {part: (np.asarray(pixels.array[split == part]), labels[split == part]) for part in ("train", "test")}
-
-
-def tail(labels: NDArray[np.int64], ratio: float, seed: int) -> NDArray[np.int64]:
-    """Choose rows so that classes get rarer and rarer, the first class the largest."""
+def tail(images: Images, ratio: float, seed: int) -> Images:
+    """Keep so many training images that classes get rarer and rarer, the first class the largest."""
+    train = np.flatnonzero(images.splits == "train") if images.splits is not None else np.arange(len(images))
+    labels = images.labels[train]
     counts = np.bincount(labels)
-    keep = counts.min() * ratio ** (-np.arange(len(counts)) / (len(counts) - 1))
+    keep = np.round(counts.min() * ratio ** (-np.arange(len(counts)) / (len(counts) - 1))).astype(int)
     random = np.random.default_rng(seed)
-    rows = [random.permutation(np.flatnonzero(labels == k))[: round(n)] for k, n in enumerate(keep)]
-    return np.sort(np.concatenate(rows))
+    rows = [train[random.permutation(np.flatnonzero(labels == k))[:n]] for k, n in enumerate(keep)]
+    return images.select(np.sort(np.concatenate([*rows, np.setdiff1d(np.arange(len(images)), train)])))
 
 
-def score(data: dict[str, Any], way: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+def decoded(source: str) -> Images:
+    """Decode a source once, to arrays in memory."""
+    pixels = pack(sightline.load(source), None, progress=QUIET)
+    rest = {"paths": None, "root": None, "array": np.asarray(pixels.array)}
+    return Images(**{**vars(pixels.images), **rest})
+
+
+def measure(images: Images, way: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train once and give what the test part says."""
-    x, y = data["train"]
-    rows = tail(y, args.ratio, seed)
+    some = images if args.as_is else tail(images, args.ratio, seed)
+    counts = some.counts("train") if some.splits is not None else some.counts()
+    length = decide(way, counts, some.kind)[0].epoch_length(counts)
     began = os.times().user
-    balance, _ = decide(way, np.bincount(y[rows]), "image")
-    epochs = max(1, round(args.images / balance.epoch_length(np.bincount(y[rows]))))
     with tempfile.TemporaryDirectory() as folder:
         run = sightline.train(
-            {"train": (x[rows], y[rows]), "test": data["test"]},
+            some,
             args.model,
             options=pairs(args.option, "--option"),
-            **pairs(args.set, "--set"),
+            epochs=max(1, round(args.images / length)),
             balance=way,
-            epochs=epochs,
             seed=seed,
             runs=Path(folder),
             progress=QUIET,
+            **pairs(args.set, "--set"),
         )
         found = json.loads(run.folder.evaluation.read_text())
-        history = run.history.rows
         return {
             "way": way,
             "seed": seed,
+            "chosen": run.settings.balance,
             "balanced_accuracy": found["balanced_accuracy"]["value"],
             "macro_f1": found["macro_f1"]["value"],
-            "recalls": [each["recall"]["value"] for each in found["per_class"]],
-            "rows": history,
-            "chosen": run.settings.balance,
+            "accuracy": found["accuracy"]["value"],
+            "ece": found["ece"]["value"],
+            "recalls": [each["recall"] and each["recall"]["value"] for each in found["per_class"]],
+            "trained": json.loads(run.folder.data.read_text())["counts"]["train"],
             "best_epoch": run.folder.read_state()["best_epoch"],
-            "epochs": len(history),
+            "epochs": len(run.history),
             "cpu_s": round(os.times().user - began, 1),
         }
 
 
 def interval(values: list[float]) -> str:
-    """Say a mean and its 95 % interval."""
+    """Say a mean and its 95 % interval, in points."""
     if len(values) < 2:
-        return f"{values[0]:+.1%}"
-    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+        return f"{100 * values[0]:+.1f}"
     mean = statistics.mean(values)
-    return f"{mean:+.1%} ({mean - half:+.1%} to {mean + half:+.1%})"
+    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{100 * mean:+.1f} ({100 * (mean - half):+.1f} to {100 * (mean + half):+.1f})"
+
+
+def rarest(row: dict[str, Any]) -> float:
+    """Average the recalls of the rarest third of the classes."""
+    order = np.argsort(row["trained"])[: max(1, len(row["trained"]) // 3)]
+    known = [row["recalls"][k] for k in order if row["recalls"][k] is not None]
+    return statistics.mean(known) if known else math.nan
 
 
 def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
     """Set the ways side by side, in Markdown."""
-    by = {(row["way"], row["seed"]): row for row in rows}
-    lines = ["| balance | balanced accuracy | against the first (95 %) | macro-F1 | rarest third | n | CPU s |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    first = {row["seed"]: row["balanced_accuracy"] for row in rows if row["way"] == ways[0]}
+    titles = ["balance", "balanced accuracy", "points above the first (95 %)", "macro-F1", "accuracy", "rarest third"]
+    lines = [f"| {' | '.join([*titles, 'n', 'CPU s'])} |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for way in ways:
         own = [row for row in rows if row["way"] == way]
-        if not own:
-            continue
-        gains = [
-            r["balanced_accuracy"] - by[ways[0], r["seed"]]["balanced_accuracy"]
-            for r in own
-            if (ways[0], r["seed"]) in by
-        ]
-        rare = [statistics.mean(r["recalls"][-(len(r["recalls"]) // 3) :]) for r in own]
-        mean = {key: statistics.mean(r[key] for r in own) for key in ("balanced_accuracy", "macro_f1", "cpu_s")}
-        cells = [
-            way,
-            f"{mean['balanced_accuracy']:.1%}",
-            interval(gains) if gains and way != ways[0] else "",
-            f"{mean['macro_f1']:.1%}",
-        ]
-        cells += [f"{statistics.mean(rare):.1%}", str(len(own)), f"{mean['cpu_s']:.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        if own:
+            gains = [row["balanced_accuracy"] - first[row["seed"]] for row in own if row["seed"] in first]
+            mean = {
+                key: statistics.mean(row[key] for row in own)
+                for key in ("balanced_accuracy", "macro_f1", "accuracy", "cpu_s")
+            }
+            shares = (mean["macro_f1"], mean["accuracy"], statistics.mean(map(rarest, own)))
+            cells = [
+                f"`{way}`",
+                f"{mean['balanced_accuracy']:.1%}",
+                interval(gains) if gains and way != ways[0] else "",
+            ]
+            cells += [*(f"{share:.1%}" for share in shares), str(len(own)), f"{mean['cpu_s']:.0f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -127,24 +134,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source")
     parser.add_argument("--out", type=Path, default=Path("imbalance.jsonl"))
-    parser.add_argument("--ways", default="none;weights;weights,beta=0.999;sampler;oversample;smote;logits;auto")
-    parser.add_argument("--ratio", type=float, default=100)
+    parser.add_argument("--ways", default=WAYS, help="separated by semicolons")
+    parser.add_argument("--ratio", type=float, default=100, help="largest training class over smallest")
+    parser.add_argument("--as-is", action="store_true", help="take the classes as they are")
     parser.add_argument("--model", default="resnet20")
-    parser.add_argument("--option", action="append", default=[])
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--images", type=int, default=180_000, help="seen in a training, however long an epoch is")
+    parser.add_argument("--option", action="append", default=[], help="of the network, key=value")
+    parser.add_argument("--set", action="append", default=[], help="any setting, key=value")
+    parser.add_argument("--images", type=int, default=180_000, help="seen in each training")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     ways = args.ways.split(";")
     known = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.is_file() else []
-    data = parts(args.source)
+    images = decoded(args.source)
     for seed in range(args.seeds):
         for way in ways:
             if not any((row["way"], row["seed"]) == (way, seed) for row in known):
-                known.append(score(data, way, seed, args))
+                known.append(measure(images, way, seed, args))
                 with args.out.open("a") as file:
                     print(json.dumps(known[-1]), file=file)
-                print(json.dumps(known[-1]), flush=True)
     print(table(known, ways))
 
 

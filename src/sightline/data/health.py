@@ -222,7 +222,8 @@ def class_imbalance(checked: Checked) -> list[Finding]:
             "error" if ratio >= IMBALANCE_ERROR else "warning",
             f"'{classes[most]}' has {counts[most]:,} training images and '{classes[least]}' {counts[least]:,}, a ratio "
             f"of {ratio:.1f}; always saying '{classes[most]}' would be right in {share:.0%} of the cases.",
-            f"Collect more of '{classes[least]}'; judge by balanced accuracy and macro-F1 instead of accuracy.",
+            f"Collect more of '{classes[least]}'; judge by balanced accuracy and macro-F1 instead of accuracy; "
+            "`--balance` says how a training makes up for it.",
             {
                 "ratio": round(float(ratio), 2),
                 "warning_from": SKEWED,
