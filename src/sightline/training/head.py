@@ -24,8 +24,9 @@ from sightline.training.batches import Batch
 from sightline.training.precision import Precision
 
 STRENGTH = 1e-3
-"""Of the penalty on the weights, |w|^2 / 2, for features of variance 1. Of 1e-4 to 1e-1 the best on CIFAR-10 with a
-long tail, with little between 1e-3 and 1e-2; too little of it, and features of rare classes are learnt by heart."""
+"""Of the penalty on the weights, |w|^2 / 2, for features of variance 1. Of 1e-4 to 1e-1 the best for one network
+trained on CIFAR-10 with a long tail, with little between 1e-3 and 1e-2; with less, rare classes are learnt by heart.
+"""
 
 ROWS = 8192
 """Examples whose loss is computed at a time: what is invented never stands in memory as a whole."""
