@@ -58,7 +58,7 @@ def test_wrong_labels_come_first(made: tuple[Audit, NDArray[np.int64]]) -> None:
     assert found.noise.low is not None
     assert found.noise.high is not None
     assert found.noise.low <= 30 / 400 <= found.noise.high
-    assert found.headline.startswith("About")
+    assert found.told["verdict"] == "wrong labels"
     assert {one["action"] for one in listed} == {"keep"}
 
 

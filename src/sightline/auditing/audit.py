@@ -224,8 +224,15 @@ def _findings(data: Prepared, scored: Scored, noise: LabelNoise) -> dict[str, An
     np.add.at(expected, (labels, suggested), score)
     return {
         "noise": noise.share.as_dict(),
-        "signs": noise.signs,
-        "model": {"kind": noise.kind, "gain": noise.gain, "exponent": noise.exponent, "matrix": noise.matrix.tolist()},
+        "verdict": noise.verdict,
+        "model": {
+            "kind": noise.kind,
+            "gain": noise.gain,
+            "dispersion": noise.dispersion,
+            "exponent": noise.exponent,
+            "favour": noise.favour.tolist(),
+            "matrix": noise.matrix.tolist(),
+        },
         "expected": expected.round(3).tolist(),
         "counts": np.bincount(labels, minlength=len(expected)).tolist(),
         "agreement": right.as_dict(),

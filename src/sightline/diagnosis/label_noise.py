@@ -2,11 +2,16 @@
 
 A network errs, too: where it disagrees with a label, one of the two is wrong, and counting disagreements would blame
 the labels for all that is hard to see. So a model of both is fitted by maximum likelihood. The true class i of an image
-is drawn from the network's probabilities, sharpened or softened by one exponent a (its over- or under-confidence, as in
-Guo et al. 2017), and the label is then drawn from row i of a matrix T (the noise model of Patrini et al., CVPR 2017).
-Three forms of T are compared by Akaike's criterion (1974): no wrong labels; an equal share of them,
-spread evenly over the other classes; any share between any two classes. What tells them apart is how often labels
-disagree where the network is surest.
+is drawn from the network's probabilities, calibrated: sharpened or softened by one exponent, and with a favour to each
+class (Alexandari, Kundaje & Shrikumar, ICML 2020). The label is then drawn from row i of a matrix T (the noise model of
+Patrini et al., CVPR 2017). Three forms of T are compared by Akaike's criterion (1974): no wrong labels; an equal share
+of them, spread evenly over the other classes; any share between any two classes. What tells them apart is how often
+labels disagree where the network is surest.
+
+Networks that learnt too little are miscalibrated in more ways than this can mend, and what is left over looks like
+wrong labels. How much is left is judged by how much the favours mend: where each gains more likelihood than chance
+would let it, all other gains count for less in the same ratio, and intervals are wider (the dispersion of
+quasi-likelihood, McCullagh & Nelder 1989, section 9.2).
 
 What this cannot see: mistakes that look like the class they are called (nobody can, without another opinion), and
 labels that are wrong so systematically that the network learnt them as right.
@@ -23,6 +28,7 @@ from numpy.typing import NDArray
 from sightline.diagnosis.intervals import Figure
 
 Kind = Literal["none", "even", "pairs"]
+Verdict = Literal["wrong labels", "no sign", "cannot tell"]
 
 EXPONENTS = np.geomspace(0.15, 15, 31)
 """Exponents of the probabilities that are tried before the best is looked for more closely."""
@@ -36,12 +42,18 @@ PAIRED, EM_STEPS = 30, 100
 MOST = 0.6
 """Share of wrong labels, of all or of one class, above which none is looked for: most labels are taken to be right."""
 
+WIDE = 0.2
+"""Width of the interval of the share above which it says too little to act on."""
+
 DROP = 1.92
 """Fall of the log-likelihood at the ends of a 95 % interval: half the 95 % point of chi-square with one degree."""
 
 SIGN = 1.35
 """Gain in log-likelihood from which on there are signs of wrong labels: half the 90 % point of chi-square with one
 degree, which chance exceeds in 5 of 100 sets without any, as a share cannot be below zero (Self & Liang 1987)."""
+
+RIDGE = 1e-3
+"""What keeps the favour of a class that nobody has from running away."""
 
 _TINY = 1e-12
 
@@ -53,21 +65,32 @@ class LabelNoise:
     Attributes:
         share: of all labels that are wrong, with the 95 % interval of its profile likelihood.
         kind: the form that was chosen.
-        gain: how much better it explains the labels than no wrong ones would, in log-likelihood.
+        gain: how much better it explains the labels than no wrong ones would, in log-likelihood over the dispersion.
+        dispersion: 1 for well calibrated networks; above, by how much less a gain in likelihood says.
         exponent: of the probabilities; above 1 the networks were too timid, below it too sure.
+        favour: float (K,): added to the logarithms of the probabilities before that.
         matrix: float (K, K), rows sum to 1: the chance that an image of class i (row) is labelled j.
     """
 
     share: Figure
     kind: Kind
     gain: float
+    dispersion: float
     exponent: float
+    favour: NDArray[np.float64]
     matrix: NDArray[np.float64]
 
     @property
+    def verdict(self) -> Verdict:
+        """What can be said: there are wrong labels, there is no sign of any, or the interval is too wide to say."""
+        if (self.share.high or 0.0) - (self.share.low or 0.0) > WIDE:
+            return "cannot tell"
+        return "no sign" if self.kind == "none" else "wrong labels"
+
+    @property
     def signs(self) -> bool:
-        """Whether there are signs of wrong labels that chance would not leave."""
-        return self.gain >= SIGN
+        """Whether there are wrong labels, and they can be counted."""
+        return self.verdict == "wrong labels"
 
     def judge(
         self, probabilities: NDArray[np.float64], labels: NDArray[np.int64]
@@ -78,7 +101,8 @@ class LabelNoise:
         its interval), so that there is an order to look at them in.
         """
         rows = np.arange(len(labels))
-        true = _sharpened(probabilities, self.exponent) * self.matrix[:, labels].T
+        favoured = _sharpened(probabilities, 1.0, self.favour)
+        true = _sharpened(favoured, self.exponent) * self.matrix[:, labels].T
         true /= np.maximum(true.sum(axis=1, keepdims=True), _TINY)
         right = true[rows, labels]
         others = true + _TINY * probabilities
@@ -99,24 +123,69 @@ def estimate(probabilities: NDArray[np.float64], labels: NDArray[np.int64], seed
         probabilities, labels = probabilities[kept], labels[kept]
     k = probabilities.shape[1]
     evenly = np.full((k, k), 1 / (k - 1)) - (1 + 1 / (k - 1)) * np.eye(k)
-    none = _profile(probabilities, labels, evenly, np.zeros(1))
-    found = _profile(probabilities, labels, evenly, np.linspace(0, MOST, 46))
-    kind: Kind = "even" if found.best - none.best >= SIGN else "none"
+    plain = _profile(probabilities, labels, evenly, np.zeros(1)).best
+    none = _favour(probabilities, labels, noise=False)[1]
+    dispersion = max(1.0, 2 * (none - plain) / (k - 1))
+    favour, best = _favour(probabilities, labels, noise=True)
+    probabilities = _sharpened(probabilities, 1.0, favour)
+    found = _profile(probabilities, labels, evenly, np.linspace(0, MOST, 46), dispersion)
+    gain = max(best, found.best) - none
+    kind: Kind = "even" if gain >= SIGN * dispersion else "none"
     direction = evenly
     if k <= PAIRED:
         matrix, best = _pairs(probabilities, labels, found.exponent)
-        if best - (k * (k - 1) - 1) > max(found.best, none.best + 1):
-            kind, direction = "pairs", matrix - np.eye(k)
-            found = _profile(probabilities, labels, direction, np.linspace(0, _reach(direction), 46))
-    reach = min(1.2 * found.high + 0.02, _reach(direction))
-    found = _profile(probabilities, labels, direction, np.linspace(0, reach, 121), found.exponent)
+        if best - none - gain > dispersion * (k * (k - 1) - 1) and best - none > dispersion * k * (k - 1):
+            kind, direction, gain = "pairs", matrix - np.eye(k), best - none
+            found = _profile(probabilities, labels, direction, np.linspace(0, _reach(direction), 46), dispersion)
+    steps = np.linspace(0, min(1.2 * found.high + 0.02, _reach(direction)), 121)
+    found = _profile(probabilities, labels, direction, steps, dispersion, found.exponent)
     classes = _sharpened(probabilities, found.exponent).mean(axis=0)
     wrong = float(-(classes * np.diag(direction)).sum())  # the share of wrong labels that one step makes
     low, value, high = (float(step * wrong) for step in (found.low, found.step, found.high))
     if kind == "none":
         low, value, found = 0.0, 0.0, replace(found, step=found.high)
     matrix = np.eye(k) + found.step * direction
-    return LabelNoise(Figure(value, low, high), kind, max(0.0, found.best - none.best), found.exponent, matrix)
+    gain = max(0.0, gain / dispersion)
+    return LabelNoise(Figure(value, low, high), kind, gain, dispersion, found.exponent, favour, matrix)
+
+
+def _favour(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, noise: bool
+) -> tuple[NDArray[np.float64], float]:
+    """Fit what each class's log-probability is raised by, together with the exponent and, if wanted, an even noise.
+
+    Returns:
+        The favours, float (K,), and the log-likelihood.
+    """
+    from scipy.optimize import minimize
+
+    n, k = probabilities.shape
+    logs = np.log(np.maximum(probabilities, _TINY))
+    logs -= logs.max(axis=1, keepdims=True)
+    rows, given = np.arange(n), np.eye(k)[labels]
+
+    def cost(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        exponent, bias = np.exp(point[0]), point[1 : k + 1]
+        share = MOST / (1 + np.exp(-point[-1])) if noise else 0.0
+        scores = exponent * logs + bias
+        q = np.exp(scores - scores.max(axis=1, keepdims=True))
+        q /= q.sum(axis=1, keepdims=True)
+        own = q[rows, labels]
+        chance = np.maximum((1 - share) * own + share * (1 - own) / (k - 1), _TINY)
+        by_score = -((1 - share - share / (k - 1)) / chance * own)[:, None] * (given - q)
+        slope = [(by_score * logs).sum() * exponent, *(by_score.sum(axis=0) + RIDGE * bias)]
+        if noise:
+            slope.append(-(((1 - own) / (k - 1) - own) / chance).sum() * share * (1 - share / MOST))
+        return float(-np.log(chance).sum() + RIDGE / 2 * (bias**2).sum()), np.array(slope)
+
+    bounds = [(np.log(EXPONENTS[0]), np.log(EXPONENTS[-1])), *[(-9.0, 9.0)] * k, *([(-9.0, 9.0)] if noise else [])]
+    best = None
+    for exponent in (0.0, 1.5):
+        start = np.array([exponent, *np.zeros(k), *([-2.0] if noise else [])])
+        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+        best = found if best is None or found.fun < best.fun else best
+    assert best is not None
+    return best.x[1 : k + 1] / np.exp(best.x[0]), float(-best.fun)
 
 
 def _reach(direction: NDArray[np.float64]) -> float:
@@ -148,6 +217,7 @@ def _profile(
     labels: NDArray[np.int64],
     direction: NDArray[np.float64],
     steps: NDArray[np.float64],
+    dispersion: float = 1.0,
     around: float | None = None,
 ) -> _Profile:
     """Look along ``I + step * direction`` for the largest likelihood, and for the steps that come near it.
@@ -159,6 +229,7 @@ def _profile(
         labels: likewise.
         direction: float (K, K), rows sum to 0.
         steps: from 0 on.
+        dispersion: what the interval's fall in log-likelihood is multiplied by.
         around: about the best exponent; None: all are tried.
     """
     if around is None:
@@ -169,7 +240,7 @@ def _profile(
     surface = _surface(probabilities, labels, direction, steps, exponents)
     i, j = divmod(int(surface.argmax()), len(steps))
     along = surface.max(axis=0)
-    inside = steps[along >= along.max() - DROP]
+    inside = steps[along >= along.max() - DROP * dispersion]
     return _Profile(float(along.max()), float(exponents[i]), float(steps[j]), float(inside[0]), float(inside[-1]))
 
 
@@ -219,9 +290,11 @@ def _pairs(
     return found, best
 
 
-def _sharpened(probabilities: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    """Raise probabilities (N, K) to a power and bring their rows back to a sum of 1."""
-    logs = exponent * np.log(np.maximum(probabilities, _TINY))
+def _sharpened(
+    probabilities: NDArray[np.float64], exponent: float, favour: NDArray[np.float64] | float = 0.0
+) -> NDArray[np.float64]:
+    """Raise probabilities (N, K), each class favoured, to a power and bring their rows back to a sum of 1."""
+    logs = exponent * (np.log(np.maximum(probabilities, _TINY)) + favour)
     raised = np.exp(logs - logs.max(axis=1, keepdims=True))
     scaled: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
     return scaled

@@ -25,16 +25,11 @@ PAIRS = 12
 def headline(told: Mapping[str, Any]) -> str:
     """Say the result in one sentence."""
     share = Figure.from_dict(told["noise"])
-    if _unlearnt(told):
-        return "Cannot tell: the networks did not learn these classes"
-    if not told["signs"]:
+    if told["verdict"] == "cannot tell":
+        return "Cannot tell how many labels are wrong"
+    if told["verdict"] == "no sign":
         return "No sign of wrong labels"
     return f"About {_range(share)} of the labels look wrong"
-
-
-def _unlearnt(told: Mapping[str, Any]) -> bool:
-    """Whether the networks agree with the labels no more often than naming the commonest class would."""
-    return bool(told["agreement"]["low"] <= max(told["counts"]) / sum(told["counts"]))
 
 
 def _range(share: Figure) -> str:
@@ -63,7 +58,7 @@ def render(
     """
     pictures = {name: frame.data_uri(picture, name) for name, picture in thumbnails.items()}
     shown = [
-        {**one, "picture": pictures.get(one["file"]), "said": _said(one, signs=told["signs"])}
+        {**one, "picture": pictures.get(one["file"]), "said": _said(one, told["verdict"] == "wrong labels")}
         for one in suspects
         if one["score"] is not None
     ]
@@ -78,7 +73,7 @@ def render(
         first=shown[:FIRST],
         more=shown[FIRST:],
         matrix=drawing(_matrix(expected, told)),
-        review=drawing(yield_of_review(scores)) if told["signs"] and not _unlearnt(told) else None,
+        review=drawing(yield_of_review(scores)) if told["verdict"] == "wrong labels" else None,
         pairs=_pairs(expected, told),
         classes=_classes(expected, told),
         tiles=_tiles(told, share, total),
@@ -95,15 +90,14 @@ def drawing(picture: Svg) -> Markup:
 
 def _lede(told: Mapping[str, Any], share: Figure, total: int) -> str:
     things = told["things"]
-    agreement = percent(told["agreement"]["value"])
-    if _unlearnt(told):
-        return (
-            f"Networks that never saw the {things} agree with the labels of {agreement}, no more than naming the "
-            "commonest class for all would. What follows is worth little: train longer, on larger images, or another "
-            "network."
-        )
     scored = f"Every one of {count(total)} {things} was scored by a network that had never seen it."
-    if not told["signs"]:
+    if told["verdict"] == "cannot tell":
+        return (
+            f"{scored} They learnt too little to be witnesses: they agree with {percent(told['agreement']['value'])} "
+            f"of the labels, and any share of wrong ones from {_range(share)} would look like this (95 % interval). "
+            "Train longer, on larger images, or another network; the order of the list may still be of use."
+        )
+    if told["verdict"] == "no sign":
         return (
             f"{scored} What these networks and the labels disagree on is what networks get wrong by themselves; if up "
             f"to {percent(share.high or 0.0)} of the labels were wrong, it would look the same (95 % interval)."
@@ -115,7 +109,7 @@ def _lede(told: Mapping[str, Any], share: Figure, total: int) -> str:
     )
 
 
-def _said(one: Mapping[str, Any], *, signs: bool) -> str:
+def _said(one: Mapping[str, Any], signs: bool) -> str:
     """Say how doubtful a label is, without digits that would claim too much: ``over 99 % likely wrong``."""
     share = one["score"] if signs else one["self_confidence"]
     whole = f"{100 * min(max(share, 0.01), 0.99):.0f}{SPACE}%"
@@ -128,7 +122,7 @@ def _tiles(told: Mapping[str, Any], share: Figure, total: int) -> list[dict[str,
     return [
         {
             "name": "Wrong labels",
-            "value": f"about {count(round(total * share.value))}" if share.value else "no sign",
+            "value": f"about {count(round(total * share.value))}" if share.value else "none seen",
             "interval": f"{_range(share)} of {count(total)}",
             "meaning": "best explanation of where networks and labels disagree",
         },
@@ -192,7 +186,11 @@ def _test(told: Mapping[str, Any]) -> str:
     if not told["test"]:
         return ""
     found, share = told["test"], Figure.from_dict(told["test"]["noise"])
-    said = f"about {_range(share)} of its labels look wrong" if found["signs"] else "no sign of wrong labels"
+    said = {
+        "wrong labels": f"about {_range(share)} of its labels look wrong",
+        "no sign": "no sign of wrong labels",
+        "cannot tell": f"anything from {_range(share)} of its labels may be wrong",
+    }[found["verdict"]]
     return f"In the test part, {count(sum(found['counts']))} {told['things']}: {said}."
 
 
