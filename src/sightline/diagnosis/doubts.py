@@ -5,7 +5,7 @@ from __future__ import annotations
 from sightline.diagnosis import intervals
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
-from sightline.diagnosis.terms import found
+from sightline.diagnosis.terms import found, listed
 from sightline.finding import Finding
 
 LEAKS = ("data/duplicate-across-splits",)
@@ -74,7 +74,7 @@ def validation_differs(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "data/validation-differs",
         "warning",
-        f"{' and '.join(grounds)}.",
+        f"{listed(grounds)}.",
         domain=dict(domain) or None,
         shares=dict(shares) or None,
         threshold=limits.shift,

@@ -188,7 +188,7 @@ def _examples(folder: RunFolder, rows: Rows) -> NDArray[Any] | None:
         table: NDArray[Any] = np.load(folder.valid_losses, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"'{folder.valid_losses}' cannot be read: {error}.", "Restore it from a copy.") from None
-    return table[: len(rows)] if table.ndim == 2 and len(table) >= len(rows) > 0 else None
+    return table[: len(rows)].astype(np.float32) if table.ndim == 2 and len(table) >= len(rows) > 0 else None
 
 
 def _settings(folder: RunFolder) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
-from sightline.diagnosis.terms import found
+from sightline.diagnosis.terms import found, listed
 from sightline.finding import Finding
 
 NAMED = 5
@@ -95,7 +95,7 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "training/rate-too-high",
         "error" if hard else "warning",
-        f"{' and '.join(grounds)}: the steps are too long{_rate(m)}.",
+        f"{listed(grounds)}: the steps are too long{_rate(m)}.",
         "sure" if len(grounds) > 1 else "likely",
         **evidence,
         lr=m.of.settings.get("lr"),
@@ -120,7 +120,7 @@ def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "training/rate-too-low",
         "warning",
-        f"{' and '.join(grounds)}; the loss creeps down{_rate(m)}.",
+        f"{listed(grounds)}; the loss creeps down{_rate(m)}.",
         "sure" if len(grounds) > 1 else "likely",
         **evidence,
         lr=m.of.settings.get("lr"),
@@ -272,7 +272,7 @@ def first_loss(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 def one_batch(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a network that could not learn sixteen images by heart with a usual learning rate."""
     batch = (m.after("one_batch") or {}).get("reference")
-    if not batch or batch["verdict"] not in ("unmoved", "diverged"):
+    if not batch or batch["verdict"] not in ("unmoved", "diverged") or (m.level is not None and m.level < 0.9):
         return None
     return found(
         "setup/one-batch",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sightline.diagnosis.intervals import Figure
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
-from sightline.diagnosis.terms import found
+from sightline.diagnosis.terms import found, listed
 from sightline.finding import Confidence, Finding
 
 
@@ -50,7 +50,7 @@ def overconfident(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         "fit/overconfident",
         "warning",
         f"the validation loss rose by {m.rise.value:.0%} after epoch {_epoch(m)} (95 % interval "
-        f"{_span(m.rise.figure)}), but {' and '.join(grounds)}: it is as often right as before, and too sure of it.",
+        f"{_span(m.rise.figure)}), but {listed(grounds)}: it is as often right as before, and too sure of it.",
         confidence,
         epoch=_epoch(m),
         rise=m.rise.figure.as_dict(),
@@ -88,7 +88,7 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         "fit/undertrained",
         "warning",
         f"the validation loss was still falling when the training ended: going by its pace, as many epochs again "
-        f"would lower it by about {gain.value:.0%} (95 % interval {_span(gain)}).",
+        f"might lower it by up to {gain.value:.0%} (95 % interval {_span(gain)}).",
         "sure" if gain.low > limits.gain and gain.value > 1.5 * limits.gain and m.epochs >= 10 else "likely",
         gain=gain.as_dict(),
         epochs=m.epochs,
@@ -127,7 +127,7 @@ def over_regularised(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 
 def capacity(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find training images that are not fitted although the loss no longer falls and nothing else explains it."""
-    if not unfitted(m, limits) or undertrained(m, limits) or over_regularised(m, limits):
+    if not unfitted(m, limits) or _risen(m, limits) or undertrained(m, limits) or over_regularised(m, limits):
         return None
     assert m.level is not None
     assert m.gap_share is not None
@@ -178,10 +178,10 @@ def plateau(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 
 def unfitted(m: Measures, limits: Limits = LIMITS) -> bool:
     """Say whether the training images are not fitted, and what is lost is lost on them as on validation images."""
-    if m.level is None or m.gap_share is None:
+    if m.level is None or m.gap_share is None or m.level - m.doubtful <= limits.level / 4:
         return False
     worse = m.beats is not None and m.beats.high is not None and m.beats.high < 0
-    return m.gap_share < limits.gap and (m.level > limits.level or (worse and m.level > limits.level / 4))
+    return m.gap_share < limits.gap and (m.level - m.doubtful > limits.level or worse)
 
 
 def _risen(m: Measures, limits: Limits) -> bool:

@@ -37,9 +37,9 @@ class Limits:
 
     rise: float = 0.04
     tempered: float = 0.02
-    level: float = 0.20
+    level: float = 0.30
     gap: float = 0.35
-    gain: float = 0.15
+    gain: float = 0.16
     plateau: float = 0.5
     modes: float = 1.6
     nothing: float = 0.97

@@ -16,7 +16,7 @@ from sightline.diagnosis.evidence import Evidence
 from sightline.diagnosis.intervals import Figure, Z
 from sightline.diagnosis.trend import Rise
 
-LEAST = 0.01
+LEAST = 0.02
 """Share of the loss of guessing below which losses count as nothing: a rise from 0.001 to 0.002 nats harms nobody."""
 
 
@@ -110,6 +110,15 @@ class Measures:
         return float(curve[self.best] / self.scale / 2) if self.scale > 0 else None
 
     @cached_property
+    def doubtful(self) -> float:
+        """What wrong labels cost even a network that knows all the right ones, as a share of guessing."""
+        noise, k = self.after("label_noise"), self.of.classes
+        if not noise or not k or not noise.get("signs", True) or not 0 < noise["value"] < 1:
+            return 0.0
+        q = float(noise["value"])
+        return min(1.0, (-(1 - q) * math.log(1 - q) - q * math.log(q / (k - 1))) / self.scale)
+
+    @cached_property
     def gap(self) -> Figure | None:
         """Validation loss minus training loss at the best epoch, nats, with an interval over validation images."""
         if not self.finite or not self.epochs:
@@ -135,18 +144,8 @@ class Measures:
 
     @cached_property
     def gain(self) -> Figure | None:
-        """By what share the validation loss would fall if the training went on as long again.
-
-        Only the part that is lost on training images, too, is there to be gained; so ``trend.gain`` is multiplied by
-        what the gap leaves.
-        """
-        found = self._gain(self.of.valid) if self.finite else None
-        if found is None or self.gap_share is None:
-            return found
-        left = min(1.0, max(0.0, 1 - self.gap_share))
-        assert found.low is not None
-        assert found.high is not None
-        return Figure(found.value * left, found.low * left, found.high * left)
+        """By what share the validation loss would fall if the training went on as long again; see ``trend.gain``."""
+        return self._gain(self.of.valid) if self.finite else None
 
     @cached_property
     def fitted_gain(self) -> Figure | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,3 +224,8 @@ def found(code: str, severity: Severity, message: str, confidence: Confidence = 
 def page(code: str) -> str:
     """Give the path of the page about a finding: ``docs/diagnosis/overfitted.md``."""
     return f"{DOCS}/{code.partition('/')[2]}.md"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join clauses: ``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

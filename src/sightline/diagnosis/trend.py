@@ -163,13 +163,14 @@ def slope(x: NDArray[Any], y: NDArray[Any]) -> Figure:
 def gain(losses: NDArray[Any], rates: NDArray[Any] | None = None, *, least: float = 1e-9) -> Figure | None:
     """Predict by how much the loss would fall if the training went on as long again, as a share of what it is.
 
-    Losses fall about as a power of the training so far (Hestness et al. 2017, arXiv 1712.00409), and what counts as
-    training is the sum of the learning rates: at the end of a schedule that falls to nothing the curve is flat whether
-    it has arrived or not. So a line is fitted to log loss over log sum, from the point where two fifths of the sum are
-    done.
+    Losses fall about as a power of the training so far (J. Hestness et al. 2017, arXiv 1712.00409), and what counts as
+    training is the sum of the learning rates. Where a schedule lets the rate fall to nothing, the loss falls with it
+    once, and is flat at the end, whether it has arrived or not. So a line is fitted to log loss over log sum where the
+    rate is at least half of its highest, in the later half of that part; where that is less than four epochs, to all
+    but the first two fifths of the sum.
 
     Args:
-        losses: float (E,), above their floor.
+        losses: float (E,).
         rates: float (E,), the learning rate of each epoch; None: the same in all.
         least: smaller losses count as this.
 
@@ -177,16 +178,23 @@ def gain(losses: NDArray[Any], rates: NDArray[Any] | None = None, *, least: floa
         the share, positive where the loss would fall, with its interval; None with fewer than three epochs there.
     """
     losses = np.maximum(np.asarray(losses, dtype=np.float64), least)
-    known = rates is not None and bool(np.isfinite(rates).all()) and float(np.sum(rates)) > 0
-    done = np.cumsum(np.maximum(rates, 1e-12) if known and rates is not None else np.ones(len(losses)))
-    late = done >= 0.4 * done[-1]
-    if late.sum() < 3 or not np.isfinite(losses).all():
+    rates = np.ones(len(losses)) if rates is None else np.asarray(rates, dtype=np.float64)
+    if not np.isfinite(losses).all() or not np.isfinite(rates).all() or not (rates >= 0).all() or not rates.any():
         return None
-    power = slope(np.log(done[late]), np.log(losses[late]))
+    done = np.cumsum(rates)
+    high = np.flatnonzero(rates >= rates.max() / 2)
+    later = high[done[high] >= (done[high[0]] + done[high[-1]]) / 2]
+    used = later if len(later) >= 4 else np.flatnonzero(done >= 0.4 * done[-1])
+    if len(used) < 3 or done[used[0]] == done[used[-1]]:
+        return None
+    used = used[np.diff(done[used], prepend=0) > 1e-6 * done[-1]]  # where nothing is learnt any more, there is no pace
+    if len(used) < 3:
+        return None
+    power = slope(np.log(done[used]), np.log(losses[used]))
     assert power.low is not None
     assert power.high is not None
-    value, low, high = (1 - 2 ** float(np.clip(p, -20, 20)) for p in (power.value, power.high, power.low))
-    return Figure(value, low, high)
+    value, low, high_end = (1 - 2 ** float(np.clip(p, -20, 20)) for p in (power.value, power.high, power.low))
+    return Figure(value, low, high_end)
 
 
 def right(losses: NDArray[Any], accuracy: float) -> NDArray[np.bool_]:
