@@ -69,15 +69,9 @@ def wanting(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
-def test_every_network_is_left_as_it_was(name: str) -> None:
-    entry = zoo.entry(name)
-    little = {"width": 0.125, "depth": 0.3, "hidden": 16}
-    options = {k: v for k, v in little.items() if k in entry.shared or (k in entry.own and k != "depth")}
-    model = wanting(zoo.build(name, in_channels=1, num_classes=3, image_size=16, **options))
-    before = state(model)
-    names = [place.name for place in layers(model)]
-    with torch.no_grad(), pytest.raises(ZeroDivisionError), Taps(model, names) as taps:
+def disturb(model: nn.Module, names: list[str]) -> None:
+    """Do to a model all that looking might, and fail in the middle of it."""
+    with torch.no_grad(), Taps(model, names) as taps:
         x = torch.rand(2, 1, 16, 16, requires_grad=True)
         logits = taps.run(x)
         assert logits is not None
@@ -88,10 +82,20 @@ def test_every_network_is_left_as_it_was(name: str) -> None:
         model.train()(x)  # moves the statistics of norms
         next(model.parameters()).data.add_(1.0)
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_every_network_is_left_as_it_was(name: str) -> None:
+    entry = zoo.entry(name)
+    little = {"width": 0.125, "depth": 0.3, "hidden": 16}
+    options = {k: v for k, v in little.items() if k in entry.shared or (k in entry.own and k != "depth")}
+    model = wanting(zoo.build(name, in_channels=1, num_classes=3, image_size=16, **options))
+    before = state(model)
+    names = [place.name for place in layers(model)]
+    with pytest.raises(ZeroDivisionError):
+        disturb(model, names)
     after = state(model)
-    versions = before.pop("versions"), after.pop("versions")
-    assert same(before, after)
-    assert len(versions[0]) == len(versions[1])
+    assert same(before | {"versions": 0}, after | {"versions": 0})
 
 
 def test_a_look_disturbs_no_graph_made_before_it() -> None:
@@ -166,13 +170,14 @@ def test_what_cannot_be_looked_into_is_refused_by_name() -> None:
     model = InPlace()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        scripted = torch.jit.trace(model.eval(), torch.rand(1, 1, 8, 8))
+        scripted = torch.jit.script(nn.Sequential(nn.Linear(1, 1)))
+        compiled = torch.compile(model)
     with pytest.raises(ModelError, match="scripted or traced"):
         Taps(scripted)
     with pytest.raises(ModelError, match=r"its part '0' is scripted"):
         Taps(nn.Sequential(scripted))
     with pytest.raises(ModelError, match=r"compiled(.|\n)*_orig_mod"):
-        Taps(torch.compile(model))
+        Taps(compiled)
     with pytest.raises(ModelError, match="does not know its size yet"):
         Taps(nn.Sequential(nn.LazyLinear(3)))
     with pytest.raises(ModelError, match=r"no layer 'conv11'. Did you mean 'conv1'\?"):

@@ -124,7 +124,9 @@ def as_it_was(model: nn.Module) -> Iterator[None]:
     """
     refuse(model)
     parts = list(model.modules())
-    tables = [(table, dict(table)) for part in parts for table in (part._parameters, part._buffers)]
+    tables: list[tuple[Any, dict[str, Any]]] = [
+        (table, dict(table)) for part in parts for table in (part._parameters, part._buffers)
+    ]
     modes = [part.training for part in parts]
     parameters = list(model.parameters())
     flags = [(p, p.requires_grad, p.grad) for p in parameters]
@@ -163,7 +165,7 @@ def refuse(model: nn.Module) -> None:
         where = f"its part '{name}'" if name else "it"
         if isinstance(part, torch.jit.ScriptModule):
             raise ModelError(
-                f"{type(model).__name__} cannot be looked into: {where} is scripted or traced, and its layers are gone.",
+                f"{type(model).__name__} cannot be looked into: {where} is scripted or traced.",
                 "Give the module it was made from.",
             )
         if type(part).__name__ == "OptimizedModule" or getattr(part, "_compiled_call_impl", None) is not None:
@@ -171,7 +173,7 @@ def refuse(model: nn.Module) -> None:
                 f"{type(model).__name__} cannot be looked into: {where} is compiled.",
                 "Give the module before torch.compile; `compiled._orig_mod` is that module.",
             )
-        if any(isinstance(p, nn.parameter.UninitializedTensorMixin) for p in part._parameters.values()):
+        if any(nn.parameter.is_lazy(p) for p in part._parameters.values()):
             raise ModelError(
                 f"{type(model).__name__} cannot be looked into: {where} does not know its size yet.",
                 "Send one example through it first.",
@@ -184,7 +186,7 @@ def layer_of(model: nn.Module, name: str) -> nn.Module:
     Raises:
         ModelError: there is none; the message suggests the nearest.
     """
-    found = dict(model.named_modules())
+    found: dict[str, nn.Module] = dict(model.named_modules())
     found.pop("", None)
     if name not in found:
         shown = list(found)
