@@ -70,7 +70,7 @@ COMMANDS: dict[str, set[str]] = {
     "train": {*FLAGS, "config", "recipe", "option", "set", "preview", "print-config", "json", "quiet"},
     "resume": {"source", "json", "quiet"},
     "evaluate": {"json", "quiet"},
-    "predict": {"json", "csv", "top"},
+    "predict": {"json", "csv", "top", "engine", "quiet"},
     "report": set(),
     "diagnose": {"classes", "images", "json"},
     "vote": {"hard", "soft", "weights", "views", "on", "runs", "name", "json", "quiet"},

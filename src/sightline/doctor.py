@@ -24,6 +24,7 @@ EXTRAS = {
     "ray": "ray",
     "gin": "gin",
     "parquet": "pyarrow",
+    "serve": "openvino",
 }
 """Extra -> the package it brings."""
 

@@ -252,9 +252,9 @@ class Run:
                 "Bring the array to that type and range.",
             )
 
-    def predict(self, images: Any) -> Predictions:
+    def predict(self, images: Any, *, engine: str = "auto", progress: Progress | None = None) -> Predictions:
         """Recognise new images: files, folders, arrays or PIL images. See ``Predictor.predict``."""
-        return self.predictor.predict(images)
+        return self.predictor.predict(images, engine=engine, progress=progress)
 
     def report(self, progress: Progress | None = None) -> Path:
         """Write the report page again and give its path; without the data it has no pictures of the mistakes."""

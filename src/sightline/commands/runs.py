@@ -37,14 +37,29 @@ def predict(
     top: Annotated[
         int, typer.Option("--top", min=1, help="Classes to show per image in the table. [dim]\\[3][/dim]")
     ] = 3,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="auto, plain, folded, openvino or compiled: how to compute. [dim]\\[auto][/dim]"),
+    ] = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Recognise new images with a run or an ensemble; exit code 1 if any could not be served."""
+    from sightline.errors import SettingsError
     from sightline.opened import open_run
     from sightline.reports.tables import predictions as table
+    from sightline.trained import Run
 
-    found = open_run(run).predict(files)
+    opened = open_run(run)
+    if isinstance(opened, Run):
+        found = opened.predict(files, engine=engine, progress=progress_for(quiet))
+    elif engine in ("auto", "plain"):
+        found = opened.predict(files)
+    else:
+        raise SettingsError(f"engine is '{engine}', but an ensemble is computed plainly.", "Leave --engine out.")
     if as_json:
-        print_json({"run": str(run), "predictions": found.rows(), "refused": [list(pair) for pair in found.refused]})
+        refused = [list(pair) for pair in found.refused]
+        how = {"engine": found.engine.as_dict()} if found.engine else {}
+        print_json({"run": str(run), "predictions": found.rows(), "refused": refused, **how})
     elif as_csv:
         print(found.as_csv(), end="")
     elif found.names:

@@ -8,14 +8,12 @@ processes, which take time to start and would need a guard in the user's script.
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.ahead import ahead, cores
 from sightline.data.decode import Coloured, Decoded, Unreadable, decode, quiet
 from sightline.data.fingerprint import dhashes, digests
 from sightline.data.preprocess import Resize
@@ -47,20 +45,11 @@ def blocks(
         Coloured: ``channels`` is 1 and a colour image turned up.
     """
     small = np.mean(lengths) < _SMALL
-    workers = 1 if small else min(_cores(), 16)
+    workers = 1 if small else min(cores(), 16)
     step = max(1, min(256 if small else 16, BLOCK // (size[0] * size[1] * channels)))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    waiting: deque[Future[Block]] = deque()
-    try:
-        with quiet:
-            for start in range(0, len(paths), step):
-                waiting.append(pool.submit(_block, paths[start : start + step], size, resize, channels))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    parts = (paths[start : start + step] for start in range(0, len(paths), step))
+    with quiet:
+        yield from ahead(lambda part: _block(part, size, resize, channels), parts, most=2 * workers, workers=workers)
 
 
 def all_grey(paths: NDArray[np.str_], size: tuple[int, int]) -> bool:
@@ -73,11 +62,6 @@ def all_grey(paths: NDArray[np.str_], size: tuple[int, int]) -> bool:
         except Unreadable:
             continue
     return True
-
-
-def _cores() -> int:
-    """Count the processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _block(paths: NDArray[np.str_], size: tuple[int, int], resize: Resize, channels: int) -> Block:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sightline.data.ahead import ahead
 from sightline.data.arrays import read_shape
 from sightline.data.decode import Coloured, Unreadable, decode, decode_image
 from sightline.data.folders import IMAGE_EXTENSIONS
@@ -21,12 +25,20 @@ from sightline.data.images import natural_key
 from sightline.data.preprocess import Preprocessing
 from sightline.data.resize import resize_pixels
 from sightline.errors import SourceError
+from sightline.progress import Progress
+from sightline.serving import engines
 from sightline.training.precision import Precision
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     One = str | os.PathLike[str] | Image | NDArray[Any]
+
+
+BATCH = 256 * 96 * 96
+"""Pixels in a batch: more are not faster, but need memory that grows with them."""
+
+_CHUNK = 8  # images that one thread decodes at a time
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,14 @@ class Predictions:
         classes: K class names.
         probabilities: float32 (N, K), calibrated with the temperature fitted on the validation images; rows sum to 1.
         refused: what could not be served, with the reason.
+        engine: how the logits were computed, where that was chosen; see ``engines.Choice``.
     """
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
     refused: tuple[tuple[str, str], ...] = field(default=())
+    engine: engines.Choice | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -88,7 +102,7 @@ class Predictor:
         device: where to compute; the model is moved there.
         precision: fp32 unless told otherwise.
         temperature: the logits are divided by it before the softmax (Guo et al. 2017).
-        batch_size: images at a time.
+        batch_size: images at a time; None: 256, fewer where they are larger than 96 x 96, down to 16.
     """
 
     def __init__(
@@ -100,7 +114,7 @@ class Predictor:
         device: torch.device | None = None,
         precision: Precision | None = None,
         temperature: float = 1.0,
-        batch_size: int = 256,
+        batch_size: int | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device)
@@ -108,7 +122,8 @@ class Predictor:
         self.preprocessing = preprocessing
         self.precision = precision or Precision("fp32", self.device)
         self.temperature = temperature
-        self.batch_size = batch_size
+        self.precision.arrange(self.model)
+        self.batch_size = batch_size or max(16, min(256, BATCH // math.prod(preprocessing.size)))
 
     def logits(self, array: NDArray[Any], rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Run the network over rows of a pixel store, in evaluation mode.
@@ -127,10 +142,9 @@ class Predictor:
         try:
             with torch.inference_mode():
                 for start in range(0, len(rows), self.batch_size):
-                    part = torch.from_numpy(np.ascontiguousarray(array[rows[start : start + self.batch_size]]))
-                    x = self.preprocessing.normalise(part.to(self.device))
+                    part = array[rows[start : start + self.batch_size]]
                     with self.precision.forward():
-                        out[start : start + len(part)] = self.model(x).float().cpu().numpy()
+                        out[start : start + len(part)] = self.model(self._inputs(part)).float().cpu().numpy()
         finally:
             self.model.train(was_training)
         return out
@@ -142,43 +156,87 @@ class Predictor:
         shares: NDArray[np.float32] = (z / z.sum(axis=1, keepdims=True)).astype(np.float32)
         return shares
 
-    def predict(self, images: One | Sequence[One]) -> Predictions:
-        """Recognise new images.
+    def predict(
+        self, images: One | Sequence[One], *, engine: str = "auto", progress: Progress | None = None
+    ) -> Predictions:
+        """Recognise new images. They are decoded by threads while the network computes; few are in memory at a time.
 
         Args:
             images: a file, a folder, an ``.npz``/``.npy`` file, an array (one image H,W[,C] or many N,H,W[,C];
                 signals N,L or N,C,L; volumes N,C,D,H,W), a PIL image, or a list of these.
+            engine: a key of ``engines.ENGINES``. ``auto`` begins with ``plain``; where the rest would take more than
+                ``engines.FIRST_S`` seconds it goes on with the fastest that agrees with the network in fp32.
+            progress: shows how far it is, and which engine was chosen and how well it agrees.
 
         Returns:
             Probabilities of what could be served; ``refused`` names the rest with the reason.
 
         Raises:
             SourceError: there is nothing there, or an array has a shape or type this model does not take.
+            SettingsError, MissingExtraError: the engine cannot be used; see ``engines.choose``.
         """
-        parts = [(names, self.logits(pixels), refused) for names, pixels, refused in self.read(images)]
-        found = np.concatenate([np.empty((0, len(self.classes)), np.float32), *(logits for _, logits, _ in parts)])
+        engines.check(engine)
+        given = list(self._each(images))
+        choice: engines.Choice | None = None
+        names: list[str] = []
+        refused: list[tuple[str, str]] = []
+        found = [np.empty((0, len(self.classes)), np.float32)]
+        taken: list[float] = []
+        with (
+            progress.task("Predicting", total=len(given)) if progress and given else nullcontext() as task,
+            closing(self._decode(given)) as batches,
+        ):
+            for served, pixels, bad in batches:
+                work_s = math.inf if engine != "auto" else 0.0
+                if engine == "auto" and len(taken) == 2:
+                    work_s = taken[1] / self.batch_size * (len(given) - len(names))
+                if choice is None and engine != "plain" and served and work_s >= engines.FIRST_S:
+                    choice = self._choose(pixels, engine, work_s)
+                    if progress:
+                        progress.note(f"engine = {choice.sentence}")
+                began = time.perf_counter()
+                found.append(self.logits(pixels) if choice is None else self._by(choice, pixels))
+                taken.append(time.perf_counter() - began)
+                names += served
+                refused += bad
+                if task:
+                    task.advance(len(served) + len(bad))
         return Predictions(
-            tuple(name for names, _, _ in parts for name in names),
-            self.classes,
-            self.probabilities(found),
-            tuple(pair for _, _, refused in parts for pair in refused),
+            tuple(names), self.classes, self.probabilities(np.concatenate(found)), tuple(refused), choice
         )
+
+    def _choose(self, pixels: NDArray[Any], engine: str, work_s: float) -> engines.Choice:
+        self.model.eval()
+        return engines.choose(self.model, self._inputs(pixels), self.precision, engine=engine, work_s=work_s)
+
+    @torch.inference_mode()
+    def _by(self, choice: engines.Choice, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = choice.logits(self._inputs(pixels)).cpu().numpy()
+        return logits
+
+    def _inputs(self, pixels: NDArray[Any]) -> torch.Tensor:
+        """Bring rows of a pixel store to the device, as the network takes them."""
+        return self.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device))
 
     def read(self, images: One | Sequence[One]) -> Iterator[tuple[list[str], NDArray[Any], list[tuple[str, str]]]]:
         """Decode new images, ``batch_size`` at a time: names, rows as ``logits`` takes them, and what was refused.
 
         The arguments and faults are those of ``predict``.
         """
+        yield from self._decode(self._each(images))
+
+    def _decode(
+        self, given: Iterable[tuple[str, One]]
+    ) -> Generator[tuple[list[str], NDArray[Any], list[tuple[str, str]]], None, None]:
         names: list[str] = []
         pixels: list[NDArray[Any]] = []
         refused: list[tuple[str, str]] = []
-        for name, image in self._each(images):
-            try:
-                pixels.append(self._decoded(image))
-            except Unreadable as error:
-                refused.append((name, str(error)))
+        for name, image in ahead(self._tried, given, most=self.batch_size + 2 * _CHUNK, chunk=_CHUNK):
+            if isinstance(image, Unreadable):
+                refused.append((name, str(image)))
                 continue
             names.append(name)
+            pixels.append(image)
             if len(pixels) == self.batch_size:
                 yield names, np.stack(pixels), refused
                 names, pixels, refused = [], [], []
@@ -186,6 +244,14 @@ class Predictor:
             yield names, np.stack(pixels), refused
         elif refused:
             yield [], np.empty((0, *self._stored_shape)), refused
+
+    def _tried(self, given: tuple[str, One]) -> tuple[str, NDArray[Any] | Unreadable]:
+        """Decode one image, or say why not."""
+        name, image = given
+        try:
+            return name, self._decoded(image)
+        except Unreadable as fault:
+            return name, fault
 
     @property
     def _stored_shape(self) -> tuple[int, ...]:
