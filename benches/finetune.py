@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=None, help="of both; else what Sightline chooses")
     parser.add_argument("--shots", type=int, nargs="+", default=[50])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--arms", nargs="+", default=["old_lr=0.1"])
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--weights", help="a run folder")
@@ -88,7 +89,7 @@ def main() -> None:
             arms = ["scratch", *args.arms]
             scores: dict[str, list[float]] = {arm: [] for arm in arms}
             seconds = dict.fromkeys(arms, 0.0)
-            for seed in range(args.seeds):
+            for seed in range(args.from_seed, args.from_seed + args.seeds):
                 order = np.random.default_rng(seed).permutation(len(x))
                 few, rest = order[:shots], order[shots:]
                 for arm in arms:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sightline import files, recipe
-from sightline.comparison import arms, budget, dropping, match, outcome, running, workers
+from sightline.comparison import arms, budget, dropping, fitted, match, outcome, running, workers
 from sightline.comparison.arms import Design, Pairs
 from sightline.comparison.outcome import Outcome
 from sightline.diagnosis import experiment
@@ -217,10 +217,13 @@ def compare(
         return dropping.hopeless(job, planned, design, decides) if drop_hopeless else ""
 
     stopped = workers.carry_out(planned, resolved, stock, progress, jobs=jobs, budget=allowed, dropped=dropped)
+    errors = fitted.train_errors(path, planned, stock, progress) if decides == "train_error" else {}
     outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
     for job in planned:
         why = dropped(job) if job.status == "missing" else ""
-        outcomes[job.arm.label].append(outcome.read(job.folder, job.settings.seed, why))
+        outcomes[job.arm.label].append(
+            outcome.read(job.folder, job.settings.seed, why, errors.get(job.folder.path.name))
+        )
     found = conclude(path, design, outcomes, decides=decides, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
     compared.write(path, found.as_dict())

@@ -41,13 +41,14 @@ class Outcome:
     curves: dict[str, list[float]] = field(default_factory=dict)
 
 
-def read(folder: RunFolder, seed: int, dropped: str = "") -> Outcome:
+def read(folder: RunFolder, seed: int, dropped: str = "", train_error: float | None = None) -> Outcome:
     """Read what a run folder holds; only a finished run has scores.
 
     Args:
         folder: the run's, made or not.
         seed: of the run.
         dropped: why it was not made, if it was left out on purpose.
+        train_error: on all training images, in [0, 1], where that was measured; else the history's, on some of them.
 
     Raises:
         RunError: a file is missing or damaged.
@@ -67,8 +68,10 @@ def read(folder: RunFolder, seed: int, dropped: str = "") -> Outcome:
     losses = _valid_losses(folder, best)
     rows = f"{_rows_of(folder, 'valid')} {0 if losses is None else len(losses)}"
     scores["valid_loss"] = Score(history[best]["valid_loss"], losses, rows, trained)
-    if "probe_accuracy" in history[-1]:
-        scores["train_error"] = Score(1 - history[-1]["probe_accuracy"])
+    if train_error is None and "probe_accuracy" in history[-1]:
+        train_error = 1 - history[-1]["probe_accuracy"]
+    if train_error is not None:
+        scores["train_error"] = Score(train_error)
     seconds = float(np.nansum(History.read(folder.need(folder.timing, "compare it")).column("train_s")))
     scores["train_seconds"] = Score(seconds)
     curves = {name: history.column(name) for name in ("probe_loss", "valid_loss", "train_loss")}

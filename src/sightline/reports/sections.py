@@ -59,6 +59,10 @@ def training(facts: Facts) -> dict[str, str]:
     if "model" in chosen:
         options = {**chosen.get("options", {}), **({"dropout": chosen["dropout"]} if chosen.get("dropout") else {})}
         told["Network"] = str(chosen["model"]) + (f" with {value(options)}" if options else "")
+    if data.get("weights"):
+        told["Begun with"] = "; ".join([data["weights"]["name"], *data["weights"].get("changes", [])])
+    if chosen.get("freeze", "none") != "none":
+        told["Frozen"] = f"{chosen['freeze']}: {data.get('reasons', {}).get('freeze', '')}"
     if "optimizer" in chosen:
         rate = f", learning rate up to {value(chosen['lr'])}" if "lr" in chosen else ""
         batch = f", {count(chosen['batch_size'])} {facts.things} a step" if "batch_size" in chosen else ""
