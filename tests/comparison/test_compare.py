@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 import sightline
 from sightline.comparison import arms
@@ -113,3 +115,13 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(
         sightline.compare("digits", *models, runs=tmp_path, **{**SMALL, **how})  # type: ignore[arg-type]
     assert says in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_classes_are_skewed_balanced_accuracy_decides(tmp_path: Path) -> None:
+    digits = load_digits()
+    kept = np.flatnonzero((digits.target > 3) | (np.arange(len(digits.target)) % 8 == 0))  # 0 to 3 are rare
+    pixels = np.rint(digits.images[kept] * (255 / 16)).astype(np.uint8)
+    found = sightline.compare(
+        (pixels, digits.target[kept]), "logistic", "mlp", seeds=1, runs=tmp_path, name="rare", **{**SMALL, "epochs": 1}
+    )
+    assert found.decides == "test_balanced_accuracy"

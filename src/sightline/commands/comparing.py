@@ -25,7 +25,10 @@ def compare(
         str | None, typer.Option("--pairs", metavar="all|first|A:B,C:D", help="Which arms to compare.")
     ] = None,
     decides: Annotated[
-        str | None, typer.Option("--decides", help="The figure that decides. [dim]\\[test_accuracy][/]")
+        str | None,
+        typer.Option(
+            "--decides", help="The figure that decides. [dim]\\[test_accuracy, balanced where classes are skewed][/]"
+        ),
     ] = None,
     matters: Annotated[float | None, typer.Option("--matters", help="The difference in it that matters.")] = None,
     drop_hopeless: Annotated[

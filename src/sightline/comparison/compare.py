@@ -16,6 +16,7 @@ from sightline import files, recipe
 from sightline.comparison import arms, budget, dropping, fitted, match, outcome, running, workers
 from sightline.comparison.arms import Design, Pairs
 from sightline.comparison.outcome import Outcome
+from sightline.data.balance import skewed
 from sightline.diagnosis import experiment
 from sightline.diagnosis.experiment import MEASURES, Contrast
 from sightline.errors import SettingsError, did_you_mean
@@ -161,8 +162,8 @@ def compare(
             its own, as trainings one by one do; within a seed all arms share it.
         pairs: ``all``: each arm with each; ``first``: each with the base, or with the first network; or a list of
             labels (ours, theirs): the fewer, the narrower the intervals. None: all for networks, else first.
-        decides: the measure that decides, of ``diagnosis.experiment.MEASURES``; None: test accuracy, or validation
-            accuracy where there is no test part.
+        decides: the measure that decides, of ``diagnosis.experiment.MEASURES``; None: test accuracy, balanced where
+            the training's classes are skewed; or validation accuracy where there is no test part.
         matters: the difference in it from which on it matters.
         drop_hopeless: train no further seeds of an arm that is worse beyond doubt after three or more.
         jobs: how many runs go on at a time, each in a process of its own if more than one; from a script that needs
@@ -192,6 +193,7 @@ def compare(
         return listed, running.check(listed, stock)
 
     planned, resolved = plan(_epochs_before(path))
+    decider = decides or _decider(stock.data(planned[0].settings))
     todo = [job for job in planned if job.status in ("missing", "begun")]
     jobs = min(jobs, max(len(todo), 1))
     allowed = None
@@ -210,21 +212,21 @@ def compare(
         "environment": recipe.environment(devices.choose(shared.device)[0]),
     }
     files.make_folder(path / "runs")
-    begun = Comparison(path, design, {arm.label: [] for arm in design.arms}, {}, decides or "test_accuracy", "", told)
+    begun = Comparison(path, design, {arm.label: [] for arm in design.arms}, {}, decider, "", told)
     files.write_json(begun.json, begun.as_dict())
 
     def dropped(job: running.Job) -> str:
-        return dropping.hopeless(job, planned, design, decides) if drop_hopeless else ""
+        return dropping.hopeless(job, planned, design, decider) if drop_hopeless else ""
 
     stopped = workers.carry_out(planned, resolved, stock, progress, jobs=jobs, budget=allowed, dropped=dropped)
-    errors = fitted.train_errors(path, planned, stock, progress) if decides == "train_error" else {}
+    errors = fitted.train_errors(path, planned, stock, progress) if decider == "train_error" else {}
     outcomes: dict[str, list[Outcome]] = {arm.label: [] for arm in design.arms}
     for job in planned:
         why = dropped(job) if job.status == "missing" else ""
         outcomes[job.arm.label].append(
             outcome.read(job.folder, job.settings.seed, why, errors.get(job.folder.path.name))
         )
-    found = conclude(path, design, outcomes, decides=decides, matters=matters, stopped=stopped, told=told)
+    found = conclude(path, design, outcomes, decides=decider, matters=matters, stopped=stopped, told=told)
     files.write_json(found.json, found.as_dict())
     compared.write(path, found.as_dict())
     hparams.log(shared.trackers, path, found.trials())
@@ -287,6 +289,13 @@ def _about(data: Prepared, planned: Sequence[running.Job], resolved: Mapping[str
     }
 
 
+def _decider(data: Prepared) -> str:
+    """Choose the measure that decides: accuracy, where it misleads the balanced one."""
+    if not len(data.split.test):
+        return "valid_accuracy"
+    return "test_balanced_accuracy" if skewed(data.counts) else "test_accuracy"
+
+
 def _epochs_before(path: Path) -> int | None:
     """Give the epochs that an earlier call of the same comparison chose for arms that leave them open."""
     told = RunFolder(path).read_json(path / "comparison.json") if (path / "comparison.json").is_file() else {}
@@ -299,14 +308,12 @@ def conclude(
     design: Design,
     outcomes: dict[str, list[Outcome]],
     *,
-    decides: str | None,
+    decides: str,
     matters: float | None,
     stopped: str,
     told: dict[str, Any],
 ) -> Comparison:
     """Compare what came of the runs, pair by pair over the seeds that both arms have."""
-    known = {name for found in outcomes.values() for one in found for name in one.scores}
-    decides = decides or ("test_accuracy" if "test_accuracy" in known or not known else "valid_accuracy")
     return Comparison(path, design, outcomes, contrasts(design, outcomes, decides, matters), decides, stopped, told)
 
 

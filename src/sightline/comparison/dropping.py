@@ -14,7 +14,7 @@ LEAST = 3
 """Seeds after which an arm can be hopeless: fewer say too little."""
 
 
-def hopeless(job: Job, planned: Sequence[Job], design: Design, decides: str | None) -> str:
+def hopeless(job: Job, planned: Sequence[Job], design: Design, decides: str) -> str:
     """Say why a run is not worth making: its arm is worse, beyond doubt, than one that it is compared with.
 
     Judged by the seeds before this one, as soon as both arms have finished them, so that the same experiment drops the
@@ -25,7 +25,7 @@ def hopeless(job: Job, planned: Sequence[Job], design: Design, decides: str | No
         job: the run.
         planned: all runs.
         design: the arms.
-        decides: the measure that decides; None: test accuracy, or validation accuracy where there is no test part.
+        decides: the measure that decides.
 
     Returns:
         A phrase such as ``worse than base in 3 seeds``; empty if it is worth making.
@@ -48,9 +48,8 @@ def hopeless(job: Job, planned: Sequence[Job], design: Design, decides: str | No
     return ""
 
 
-def _contrast(ours: Sequence[Job], theirs: Sequence[Job], decides: str | None, comparisons: int) -> Contrast:
+def _contrast(ours: Sequence[Job], theirs: Sequence[Job], decides: str, comparisons: int) -> Contrast:
     a, b = ([outcome.read(job.folder, job.settings.seed).scores for job in side] for side in (ours, theirs))
-    name = decides or ("test_accuracy" if "test_accuracy" in a[0] else "valid_accuracy")
     return experiment.contrast(
-        [scores[name] for scores in a], [scores[name] for scores in b], MEASURES[name], comparisons=comparisons
+        [scores[decides] for scores in a], [scores[decides] for scores in b], MEASURES[decides], comparisons=comparisons
     )
