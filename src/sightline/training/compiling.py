@@ -60,6 +60,9 @@ def choose(
     if mode == "off":
         return Choice(model, False, "not compiled, as set")
     with untouched(model):
+        at_most_s = _timed(model, model, x, y, loss_fn, precision) * steps  # first steps are the slowest
+        if mode == "auto" and at_most_s < WORTH_TRYING_S:
+            return Choice(model, False, f"not compiled: the steps take at most about {span(at_most_s)}")
         plain_s = _seconds(model, model, x, y, loss_fn, precision)
         if mode == "auto" and plain_s * steps < WORTH_TRYING_S:
             return Choice(model, False, f"not compiled: the steps take only about {span(plain_s * steps)}")
@@ -84,12 +87,16 @@ def choose(
 def _seconds(
     model: nn.Module, forward: Any, x: Any, y: Tensor, loss_fn: Callable[..., Tensor], precision: Precision
 ) -> float:
-    taken = []
-    for _ in range(8):
-        began = time.monotonic()
-        _step(model, forward, x, y, loss_fn, precision)
-        taken.append(time.monotonic() - began)
+    taken = [_timed(model, forward, x, y, loss_fn, precision) for _ in range(8)]
     return statistics.median(taken[3:])
+
+
+def _timed(
+    model: nn.Module, forward: Any, x: Any, y: Tensor, loss_fn: Callable[..., Tensor], precision: Precision
+) -> float:
+    began = time.monotonic()
+    _step(model, forward, x, y, loss_fn, precision)
+    return time.monotonic() - began
 
 
 def _step(
