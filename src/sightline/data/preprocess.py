@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Resize = Literal["pad", "crop", "squash"]
 """``pad`` keeps all and fills with the border's mean colour, ``crop`` cuts the longer side, ``squash`` stretches."""
+
+AT_ONCE = 4_000_000
+"""Values that are measured at once: as float64, 32 MB."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,6 @@ class Preprocessing:
         self,
         array: NDArray[Any],
         rows: NDArray[np.int64],
-        chunk: int = 4096,
         *,
         normalise: Normalise | None = None,
         progress: Progress | None = None,
@@ -89,7 +92,6 @@ class Preprocessing:
         Args:
             array: the pixel store, images N,H,W,C, signals N,C,L, volumes N,C,D,H,W.
             rows: int64, the rows to measure, one pass in chunks (memory stays flat).
-            chunk: rows at a time.
             normalise: another normalisation than the present one.
             progress: shows long work: whitening.
 
@@ -101,9 +103,10 @@ class Preprocessing:
             return replace(spec, positions=by_position(array, rows, self.unit))
         if spec.normalisation == "zca":
             return replace(spec, positions=whitening(array, rows, self.unit, progress))
-        return spec if spec.normalisation == "none" else spec._by_channel(array, rows, chunk)
+        return spec if spec.normalisation == "none" else spec._by_channel(array, rows)
 
-    def _by_channel(self, array: NDArray[Any], rows: NDArray[np.int64], chunk: int) -> Preprocessing:
+    def _by_channel(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Preprocessing:
+        chunk = max(1, AT_ONCE // max(1, math.prod(array.shape[1:])))
         total = np.zeros(self.channels)
         square = np.zeros(self.channels)
         count = 0
