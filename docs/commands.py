@@ -34,8 +34,13 @@ def page() -> str:
     context = group.make_context("sightline", ["doctor"], resilient_parsing=True)
     parts = [HEAD, "| command | does |\n|---|---|"]
     names = list(group.commands)
-    commands = {name: group.resolve_command(context, [name])[1] for name in names}
-    parts[1] += "".join(f"\n| [`{name}`](#{name}) | {first_line(command)} |" for name, command in commands.items())
+    found = {name: group.resolve_command(context, [name])[1] for name in names}
+    commands = {}
+    for name, command in found.items():
+        commands |= {f"{name} {part}": one for part, one in getattr(command, "commands", {}).items()} or {name: command}
+    parts[1] += "".join(
+        f"\n| [`{name}`](#{name.replace(' ', '-')}) | {first_line(command)} |" for name, command in commands.items()
+    )
     for name, command in commands.items():
         parts.append(section(name, command))
     return "\n\n".join(part.strip() for part in parts) + "\n"

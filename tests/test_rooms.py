@@ -30,6 +30,7 @@ LAYERS = (
     ("diagnosis", "seeing", "voting", "tune"),
     ("reports", "serving"),
     ("plan", "course", "prepared"),
+    ("sights",),
     ("trained",),
     ("balancing", "beginning"),
     ("assembly",),

@@ -10,6 +10,7 @@ import typer
 
 import sightline
 from sightline.commands import comparing, data, diagnosing, hub, labels, reference, runs, training, voting
+from sightline.commands.seeing import parts
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
 
@@ -83,6 +84,9 @@ app = typer.Typer(
 app.callback(invoke_without_command=True)(root)
 for command in COMMANDS:
     app.command(command.__name__)(stub(command) if command.__name__ in SETTLED else command)
+
+
+app.add_typer(parts.make(CONTEXT), name="see")
 
 
 def main() -> None:

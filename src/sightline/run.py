@@ -126,6 +126,16 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def gallery(self) -> Path:
+        """The self-contained HTML page of what the network looks for and at, once ``sightline see`` has made it."""
+        return self.path / "gallery.html"
+
+    @property
+    def seeing(self) -> Path:
+        """Folder of the pictures that the parts of ``sightline see`` made, and of what is kept for the next time."""
+        return self.path / "seeing"
+
+    @property
     def recipe(self) -> Path:
         """TOML, of an ensemble trained by a recipe: that recipe, with what flags changed."""
         return self.path / "recipe.toml"

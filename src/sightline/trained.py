@@ -31,6 +31,7 @@ from sightline.reports.thumbnails import thumbnails
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions, Predictor
 from sightline.settings import Settings
+from sightline.sights import Sights
 from sightline.training import device as devices
 from sightline.training.history import History
 from sightline.training.precision import Precision
@@ -255,6 +256,15 @@ class Run:
     def predict(self, images: Any, *, engine: str = "auto", progress: Progress | None = None) -> Predictions:
         """Recognise new images: files, folders, arrays or PIL images. See ``Predictor.predict``."""
         return self.predictor.predict(images, engine=engine, progress=progress)
+
+    @property
+    def sights(self) -> Sights:
+        """What can be shown of the network: the gallery and its parts."""
+        return Sights(self.folder, self.model, self.classes, self.preprocessing)
+
+    def see(self, *, progress: Progress | None = None) -> Path:
+        """Write the gallery page, ``gallery.html``, and give its path: what the network looks for and looks at."""
+        return self.sights.gallery()
 
     def report(self, progress: Progress | None = None) -> Path:
         """Write the report page again and give its path; without the data it has no pictures of the mistakes."""

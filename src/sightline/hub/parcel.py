@@ -49,6 +49,7 @@ STAYS = {
     "probes": "what was tried before and after the training; nothing that uses the network needs it",
     "figures": "drawn again from the numbers; one of them shows training images",
     "report": "names and shows images; travels if asked for, to be looked at, and is never taken back",
+    **dict.fromkeys(("gallery", "seeing"), "show images; made again from the weights and the images"),
     "last": "weights after the last epoch, which are not the best",
     "snapshots": "weights of the ends of cycles; to vote with, where they were made",
     "checkpoint": "needed only to go on training, which needs the images, too",

@@ -104,12 +104,15 @@ class TableConv(nn.Module):
         nn.init.uniform_(self.weight, -0.1, 0.1)
         self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
 
+    def whole(self) -> Tensor:
+        """Give all kernels, (outputs, inputs, *kernel), zeros where the table names no connection."""
+        pairs = self.get_buffer("pairs")
+        return self.weight.new_zeros(self.size).index_put((pairs[:, 0], pairs[:, 1]), self.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, ...) to (B, outputs, ...)."""
-        pairs = self.get_buffer("pairs")
-        weight = self.weight.new_zeros(self.size).index_put((pairs[:, 0], pairs[:, 1]), self.weight)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
-        return conv(x, weight, self.bias, self.stride, self.padding)
+        return conv(x, self.whole(), self.bias, self.stride, self.padding)
 
 
 class SubsampleModule(nn.Module):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sightline.diagnosis.mistakes import Evaluation, Figure
     from sightline.finding import Finding
     from sightline.models.arithmetic import Row
+    from sightline.seeing.kernels import Kernels
     from sightline.serving.predict import Predictions
     from sightline.voting.standing import Seat, Standing
 
@@ -220,4 +221,21 @@ def two_columns(facts: Mapping[str, Any]) -> RenderableType:
     table.add_column()
     for name, value in facts.items():
         table.add_row(name, "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+    return table
+
+
+def kernels(layers: Sequence[Kernels]) -> RenderableType:
+    """List layers with the spread of their units' norms."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("layer", "kind", "units x inputs x window", "norms", "largest"):
+        table.add_column(title, justify="right" if title == "norms" else "left")
+    for each in layers:
+        told: dict[str, Any] = each.as_dict()
+        norm = told["norm"]
+        shape = "x".join(map(str, told["shape"]))
+        table.add_row(
+            each.layer, each.kind, shape, f"{norm['least']:.2f} to {norm['largest']:.2f}", f"unit {norm['unit']}"
+        )
     return table
