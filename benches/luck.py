@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sightline.assembly import assemble, resolve
 from sightline.data.sources import load
 from sightline.diagnosis.experiment import MEASURES, Score, contrast
 from sightline.diagnosis.intervals import share
-from sightline.prepared import Prepared, prepare
+from sightline.making.assembly import assemble, resolve
+from sightline.making.prepared import Prepared, prepare
 from sightline.progress import Progress
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings

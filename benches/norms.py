@@ -23,7 +23,7 @@ from torch.nn import functional as F
 import sightline
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
-from sightline.prepared import prepare
+from sightline.making.prepared import prepare
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training import norms, optim

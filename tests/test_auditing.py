@@ -16,16 +16,16 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import sightline
-from sightline import recipe
-from sightline.assembly import train_stream
 from sightline.auditing import outoffold
 from sightline.auditing.audit import Audit, audit
 from sightline.data.corrections import apply, read
 from sightline.errors import RunError, SettingsError, TrainingError
-from sightline.prepared import prepare
+from sightline.making import recipe
+from sightline.making.assembly import train_stream
+from sightline.making.prepared import prepare
+from sightline.making.trained import Run
 from sightline.progress import Progress
 from sightline.settings import Settings
-from sightline.trained import Run
 
 QUIET = Progress(quiet=True)
 QUICK: dict[str, Any] = {"model": "mlp", "epochs": 8, "compile": "off", "progress": QUIET, "lr": 0.004}

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import sightline
-from sightline import assembly
 from sightline.data import arrays
 from sightline.data.balance import METHODS
 from sightline.errors import SettingsError
-from sightline.prepared import prepare
+from sightline.making import assembly
+from sightline.making.prepared import prepare
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training.trainer import Trainer

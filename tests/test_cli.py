@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from sightline import cli
+from sightline.making.trained import Run
 from sightline.run import RunFolder
-from sightline.trained import Run
 
 Typed = Callable[..., tuple[int, str, str]]
 

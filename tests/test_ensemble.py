@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import sightline
+from sightline.ensembles.members import own_images
 from sightline.errors import RunError, SettingsError, SightlineError, SourceError
-from sightline.members import own_images
 from sightline.opened import open_run
 from sightline.progress import Progress
 from sightline.run import RunFolder

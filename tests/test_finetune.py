@@ -19,13 +19,13 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 import sightline
-from sightline import recipe
 from sightline.cli import app
 from sightline.download import File
 from sightline.errors import ModelError, SettingsError
+from sightline.making import recipe
+from sightline.making.prepared import Prepared, depends_on, prepare
 from sightline.models import zoo
 from sightline.models.public import PUBLIC, Public
-from sightline.prepared import Prepared, depends_on, prepare
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training.trainer import Trainer

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import sightline
-from sightline import recipe as single
-from sightline.ensemble import Ensemble
+from sightline.ensembles.ensemble import Ensemble
 from sightline.errors import ModelError, RunError, SettingsError, SightlineError, TrainingError
-from sightline.prepared import read_split
+from sightline.making import recipe as single
+from sightline.making.prepared import read_split
 from sightline.progress import Progress
 from sightline.recipes import training
 from sightline.recipes.reading import bundled, read

@@ -16,9 +16,9 @@ from torch import nn
 import sightline
 from sightline.data.preprocess import Preprocessing
 from sightline.errors import ModelError, SettingsError
+from sightline.making.trained import network_of
 from sightline.progress import Progress
 from sightline.settings import Settings
-from sightline.trained import network_of
 from sightline.training.constraints import units
 
 QUIET = Progress(quiet=True)

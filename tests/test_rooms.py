@@ -29,13 +29,10 @@ LAYERS = (
     ("training",),
     ("diagnosis", "seeing", "voting", "tune"),
     ("reports", "serving"),
-    ("plan", "course", "prepared"),
     ("sights",),
-    ("trained",),
-    ("balancing", "beginning"),
-    ("assembly",),
-    ("recipe", "estimator", "doctor"),
-    ("comparison", "members", "filing", "ensemble", "auditing"),
+    ("making",),
+    ("estimator", "doctor"),
+    ("comparison", "ensembles", "auditing"),
     ("opened", "recipes", "hub"),
     ("flags",),
     ("commands",),
@@ -80,7 +77,7 @@ def imports(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def defined(name: str) -> str:
-    """``sightline.Run`` -> ``sightline.trained``; a name that is no public one stays what it is."""
+    """``sightline.Run`` -> ``sightline.making.trained``; a name that is no public one stays what it is."""
     return sightline.PUBLIC.get(name.removeprefix("sightline."), name)
 
 

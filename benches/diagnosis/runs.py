@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sightline import files
-from sightline.assembly import assemble, resolve
 from sightline.data.images import Images
 from sightline.errors import TrainingError
+from sightline.making.assembly import assemble, resolve
+from sightline.making.prepared import prepare, record
+from sightline.making.recipe import try_out
 from sightline.models.weights import read_weights
-from sightline.prepared import prepare, record
 from sightline.progress import Progress
-from sightline.recipe import try_out
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings

@@ -19,11 +19,14 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.data.images import Images as Images
     from sightline.data.sources import load as load
     from sightline.data.stream import Stream as Stream
-    from sightline.ensemble import Ensemble as Ensemble
+    from sightline.ensembles.ensemble import Ensemble as Ensemble
     from sightline.errors import SightlineError as SightlineError
     from sightline.estimator import ImageClassifier as ImageClassifier
     from sightline.hub.remote import pull as pull
     from sightline.hub.remote import push as push
+    from sightline.making.recipe import resume as resume
+    from sightline.making.recipe import train as train
+    from sightline.making.trained import Run as Run
     from sightline.models.cnn import CNNblocks as CNNblocks
     from sightline.models.cnn import CNNConfig as CNNConfig
     from sightline.models.cnn import ConvBlock as ConvBlock
@@ -31,13 +34,10 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.opened import diagnose as diagnose
     from sightline.opened import evaluate as evaluate
     from sightline.opened import predict as predict
-    from sightline.recipe import resume as resume
-    from sightline.recipe import train as train
     from sightline.recipes.training import train_ensemble as train_ensemble
     from sightline.settings import ReportTypes as ReportTypes
     from sightline.settings import Settings as Settings
     from sightline.settings import TrainerSettings as TrainerSettings
-    from sightline.trained import Run as Run
     from sightline.training.stopping import EarlyStopping as EarlyStopping
     from sightline.training.trainer import Trainer as Trainer
 
@@ -56,14 +56,14 @@ PUBLIC: dict[str, str] = {
     "TrainerSettings": "sightline.settings",
     "ReportTypes": "sightline.settings",
     "Settings": "sightline.settings",
-    "train": "sightline.recipe",
-    "resume": "sightline.recipe",
+    "train": "sightline.making.recipe",
+    "resume": "sightline.making.recipe",
     "compare": "sightline.comparison.compare",
     "evaluate": "sightline.opened",
     "diagnose": "sightline.opened",
     "predict": "sightline.opened",
-    "Run": "sightline.trained",
-    "Ensemble": "sightline.ensemble",
+    "Run": "sightline.making.trained",
+    "Ensemble": "sightline.ensembles.ensemble",
     "train_ensemble": "sightline.recipes.training",
     "push": "sightline.hub.remote",
     "pull": "sightline.hub.remote",

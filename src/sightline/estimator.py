@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sightline.assembly import assemble, resolve
-from sightline.balancing import learn_last_layer
 from sightline.data import arrays
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.errors import SettingsError
-from sightline.prepared import prepare
+from sightline.making.assembly import assemble, resolve
+from sightline.making.balancing import learn_last_layer
+from sightline.making.prepared import prepare
 from sightline.progress import Progress
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings

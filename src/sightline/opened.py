@@ -10,10 +10,10 @@ from sightline.diagnosis import foreign
 from sightline.diagnosis.evidence import of_rows
 from sightline.diagnosis.mistakes import Evaluation
 from sightline.diagnosis.verdict import Verdict, judge
-from sightline.ensemble import Ensemble
+from sightline.ensembles.ensemble import Ensemble
+from sightline.making.trained import Run
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions
-from sightline.trained import Run
 
 
 def open_run(path: Run | Ensemble | Path | str) -> Run | Ensemble:

@@ -17,7 +17,7 @@ from sightline.data.corrections import COLUMNS, apply, read
 from sightline.data.images import SPLITS, Images
 from sightline.data.split import Split
 from sightline.errors import RunError, SourceError
-from sightline.prepared import prepare
+from sightline.making.prepared import prepare
 from sightline.progress import Progress
 from sightline.settings import Settings
 

@@ -12,8 +12,8 @@ import pytest
 from stand_in import TOKEN, Hub
 
 import sightline
+from sightline.making.trained import Run
 from sightline.progress import Progress
-from sightline.trained import Run
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,9 @@ import sightline
 from sightline.errors import MissingExtraError, RunError
 from sightline.hub import parcel
 from sightline.hub.remote import pull, push
+from sightline.making.trained import Run
 from sightline.progress import Progress
 from sightline.run import RunFolder
-from sightline.trained import Run
 
 # What the package does inside itself when it uploads; its own affair.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")

@@ -24,8 +24,8 @@ from sightline.diagnosis.confident import confident
 from sightline.diagnosis.intervals import Figure
 from sightline.diagnosis.label_noise import LabelNoise, estimate
 from sightline.errors import RunError, SettingsError
+from sightline.making.prepared import Prepared, describe_source, prepare, read_settings
 from sightline.models import zoo
-from sightline.prepared import Prepared, describe_source, prepare, read_settings
 from sightline.progress import Progress
 from sightline.reports import audits
 from sightline.reports.thumbnails import thumbnails

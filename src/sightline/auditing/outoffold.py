@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline import recipe
 from sightline.data.folds import folds
 from sightline.data.split import Split
 from sightline.diagnosis.calibration import log_softmax
-from sightline.prepared import Prepared, divide
+from sightline.making import recipe
+from sightline.making.prepared import Prepared, divide
+from sightline.making.trained import Run
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings
-from sightline.trained import Run
 
 AGREES = 0.02
 """How far the probability that a run's losses imply may be from the network's own, in the median, for the losses to be

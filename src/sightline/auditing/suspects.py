@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sightline.auditing.outoffold import Scored
 from sightline.diagnosis.confident import confident
 from sightline.diagnosis.label_noise import LabelNoise
-from sightline.prepared import Prepared
+from sightline.making.prepared import Prepared
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def check(
     """Look for faults in the images before training: broken files, duplicates, leaks, imbalance."""
     from sightline.data.sources import load
     from sightline.data.summary import describe
-    from sightline.prepared import survey
+    from sightline.making.prepared import survey
     from sightline.reports.tables import findings as table
     from sightline.settings import Settings
 

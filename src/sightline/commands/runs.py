@@ -45,9 +45,9 @@ def predict(
 ) -> None:
     """Recognise new images with a run or an ensemble; exit code 1 if any could not be served."""
     from sightline.errors import SettingsError
+    from sightline.making.trained import Run
     from sightline.opened import open_run
     from sightline.reports.tables import predictions as table
-    from sightline.trained import Run
 
     opened = open_run(run)
     if isinstance(opened, Run):

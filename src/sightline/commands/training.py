@@ -13,7 +13,7 @@ from sightline.commands.voting import finish
 from sightline.flags import pairs
 
 if TYPE_CHECKING:
-    from sightline.trained import Run
+    from sightline.making.trained import Run
 
 
 def train(
@@ -54,8 +54,8 @@ def train(
 
         print(tomli_w.dumps(plan.as_toml() if plan and plan.members else settings.as_toml()), end="")
         return
-    from sightline.recipe import preview as draw
-    from sightline.recipe import train as carry_out
+    from sightline.making.recipe import preview as draw
+    from sightline.making.recipe import train as carry_out
 
     progress = progress_for(quiet)
     if preview:
@@ -83,7 +83,7 @@ def resume(
 
         finish(go_on(run, source=source, progress=progress), as_json)
         return
-    from sightline import recipe
+    from sightline.making import recipe
 
     _finish(recipe.resume(run, source=source, progress=progress), as_json)
 
@@ -114,8 +114,8 @@ def lr(
     flags: dict[str, Any],
 ) -> None:
     """Find a learning rate: raise it step by step and watch the loss (Smith 2017)."""
-    from sightline import recipe
     from sightline.files import write_text
+    from sightline.making import recipe
     from sightline.reports.plots import lr_range
     from sightline.settings import Settings
 

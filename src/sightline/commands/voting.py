@@ -37,7 +37,7 @@ def vote(
 
     Example: sightline vote runs/a runs/b runs/c --weights auto
     """
-    from sightline.ensemble import Ensemble
+    from sightline.ensembles.ensemble import Ensemble
     from sightline.errors import SettingsError
 
     if hard + soft + (weights is not None) > 1:

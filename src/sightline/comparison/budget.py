@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sightline.assembly import pace, train_stream
 from sightline.comparison.running import Job, Stock
 from sightline.errors import SettingsError
+from sightline.making.assembly import pace, train_stream
+from sightline.making.trained import network_of
 from sightline.progress import Progress, span
 from sightline.settings import Settings
-from sightline.trained import network_of
 from sightline.training import device as devices
 from sightline.training.precision import Precision
 

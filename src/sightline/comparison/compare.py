@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sightline import files, recipe
+from sightline import files
 from sightline.comparison import arms, budget, dropping, fitted, match, outcome, running, workers
 from sightline.comparison.arms import Design, Pairs
 from sightline.comparison.outcome import Outcome
@@ -20,7 +20,8 @@ from sightline.data.balance import skewed
 from sightline.diagnosis import experiment
 from sightline.diagnosis.experiment import MEASURES, Contrast
 from sightline.errors import SettingsError, did_you_mean
-from sightline.prepared import Prepared, describe_source
+from sightline.making import recipe
+from sightline.making.prepared import Prepared, describe_source
 from sightline.progress import Progress
 from sightline.reports import compared
 from sightline.run import RunFolder

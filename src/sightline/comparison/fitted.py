@@ -13,9 +13,9 @@ import numpy as np
 
 from sightline import files
 from sightline.comparison.running import Job, Stock
+from sightline.making.trained import Run
 from sightline.progress import Progress
 from sightline.run import RunFolder
-from sightline.trained import Run
 
 KEPT = "train_error.json"
 

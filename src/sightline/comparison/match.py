@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sightline.prepared import Prepared, read_settings
+from sightline.making.prepared import Prepared, read_settings
 from sightline.run import RunFolder
 from sightline.settings import Settings
 

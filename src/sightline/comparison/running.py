@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sightline import files, recipe
-from sightline.assembly import augmentation, resolve
+from sightline import files
 from sightline.comparison import match
 from sightline.comparison.arms import Arm, Design
 from sightline.data.images import Images
 from sightline.data.sources import load
 from sightline.errors import RunError, TrainingError
+from sightline.making import recipe
+from sightline.making.assembly import augmentation, resolve
+from sightline.making.prepared import Prepared, depends_on, prepare
 from sightline.models import zoo
 from sightline.models.plan import Plan
-from sightline.prepared import Prepared, depends_on, prepare
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings

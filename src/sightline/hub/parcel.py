@@ -18,11 +18,11 @@ from sightline.data.known import KNOWN
 from sightline.diagnosis import evidence
 from sightline.errors import RunError, SightlineError
 from sightline.hub import card
+from sightline.making.trained import Run, network_of
 from sightline.reports import facts
 from sightline.reports.facts import Facts
 from sightline.run import RunFolder
 from sightline.settings import read_toml
-from sightline.trained import Run, network_of
 
 TRAVELS = {
     "run.json": "state",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from sightline import __version__, files
 from sightline.errors import MissingExtraError, RunError, SightlineError
 from sightline.hub import parcel
+from sightline.making.trained import Run
 from sightline.progress import Progress, Task
 from sightline.run import RunFolder
-from sightline.trained import Run
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

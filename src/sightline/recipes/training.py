@@ -12,19 +12,19 @@ import numpy as np
 import tomli_w
 
 from sightline import files
-from sightline.assembly import resolve
 from sightline.data.images import SPLITS, Images
 from sightline.data.sources import load
 from sightline.data.summary import describe
-from sightline.ensemble import Ensemble
+from sightline.ensembles.ensemble import Ensemble
 from sightline.errors import RunError, SettingsError, SightlineError, TrainingError
-from sightline.prepared import DATA, Prepared, describe_source, prepare, record, restore
+from sightline.making.assembly import resolve
+from sightline.making.prepared import DATA, Prepared, describe_source, prepare, record, restore
+from sightline.making.recipe import environment, make
+from sightline.making.trained import Run
 from sightline.progress import Muted, Progress
-from sightline.recipe import environment, make
 from sightline.recipes.reading import Recipe, read
 from sightline.run import RunFolder
 from sightline.settings import Settings
-from sightline.trained import Run
 from sightline.training import device as devices
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
+from sightline.making.prepared import Prepared
+from sightline.making.trained import network_of
 from sightline.models.fitting import Fitted
 from sightline.models.network import Network
 from sightline.models.pretrained import Pretrained
-from sightline.prepared import Prepared
 from sightline.settings import Settings
-from sightline.trained import network_of
 from sightline.training.freezing import Freezing, named
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from sightline.data.mirror import keeps_label
 from sightline.data.preprocess import Preprocessing
 from sightline.errors import RunError, SettingsError, SightlineError, SourceError
+from sightline.making.prepared import read_split
+from sightline.making.trained import Labelled, Run
 from sightline.models import arithmetic
-from sightline.prepared import read_split
 from sightline.progress import Progress
 from sightline.serving.predict import Predictor
-from sightline.trained import Labelled, Run
 from sightline.voting import views as looks
 from sightline.voting.standing import Cost
 from sightline.voting.views import View, Viewed

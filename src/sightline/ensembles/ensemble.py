@@ -11,17 +11,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline import filing
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import Evaluation
+from sightline.ensembles import filing
+from sightline.ensembles.members import Judges, Member, gather, in_order, other_images, own_images
 from sightline.errors import RunError, SettingsError, SightlineError
-from sightline.members import Judges, Member, gather, in_order, other_images, own_images
+from sightline.making.trained import Run
 from sightline.progress import Progress
 from sightline.reports import vote as page
 from sightline.reports.thumbnails import thumbnails
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions
-from sightline.trained import Run
 from sightline.voting import votes
 from sightline.voting.standing import judge
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sightline.data.balance import Balance, decide, repeats
 from sightline.data.smote import Invented, some
 from sightline.data.stream import Stream
+from sightline.making.prepared import Prepared
 from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
-from sightline.prepared import Prepared
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training import head

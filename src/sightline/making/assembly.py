@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline import losses, plan
-from sightline.balancing import balance, measured, valid_rows
-from sightline.beginning import adopted, begin, changes
-from sightline.course import averaged_epochs, check, optimizer_of, penalty_of, schedule_of, snapshot_epochs
+from sightline import losses
 from sightline.data.augment import Augment
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
+from sightline.making import plan
+from sightline.making.balancing import balance, measured, valid_rows
+from sightline.making.beginning import adopted, begin, changes
+from sightline.making.course import averaged_epochs, check, optimizer_of, penalty_of, schedule_of, snapshot_epochs
+from sightline.making.prepared import Prepared
 from sightline.models.network import Network
 from sightline.models.pretrained import Pretrained
-from sightline.prepared import Prepared
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings

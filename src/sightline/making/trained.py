@@ -21,10 +21,10 @@ from sightline.diagnosis.mistakes import Evaluation
 from sightline.diagnosis.mistakes import evaluate as score
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
+from sightline.making.prepared import Prepared, read_preprocessing, read_settings, restore
 from sightline.models.network import Network
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
-from sightline.prepared import Prepared, read_preprocessing, read_settings, restore
 from sightline.progress import Progress
 from sightline.reports import page
 from sightline.reports.thumbnails import thumbnails

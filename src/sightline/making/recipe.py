@@ -22,10 +22,6 @@ from numpy.typing import NDArray
 
 import sightline
 from sightline import files
-from sightline.assembly import assemble, resolve, train_stream, training_loss
-from sightline.balancing import balance, learn_last_layer
-from sightline.beginning import adopted, begin
-from sightline.course import optimizer_of
 from sightline.data.balance import Balance
 from sightline.data.preview import families, sheet
 from sightline.data.smote import Invented, some
@@ -36,15 +32,19 @@ from sightline.diagnosis import probes
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
 from sightline.errors import TrainingError
+from sightline.making.assembly import assemble, resolve, train_stream, training_loss
+from sightline.making.balancing import balance, learn_last_layer
+from sightline.making.beginning import adopted, begin
+from sightline.making.course import optimizer_of
+from sightline.making.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
+from sightline.making.trained import Run, write_report
 from sightline.models import zoo
 from sightline.models.weights import read_weights
 from sightline.penalties import sparsity
-from sightline.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictor
 from sightline.settings import Settings
-from sightline.trained import Run, write_report
 from sightline.training import device as devices
 from sightline.training import lr_range, memory, noise
 from sightline.training.precision import Precision

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from sightline import files
 from sightline.diagnosis.mistakes import Evaluation
+from sightline.ensembles.members import Judges, Member
 from sightline.errors import RunError
-from sightline.members import Judges, Member
-from sightline.recipe import environment, write_predictions
+from sightline.making.recipe import environment, write_predictions
+from sightline.making.trained import Run
 from sightline.run import RunFolder
-from sightline.trained import Run
 from sightline.training import device as devices
 from sightline.voting.standing import Standing
 from sightline.voting.views import View

@@ -1,0 +1,1 @@
+"""Runs, their snapshots and views -> members that vote, seen as one."""
