@@ -15,17 +15,17 @@ Layer = Annotated[
 
 def gallery(run: RunPath, quiet: Quiet = False) -> None:
     """Write the gallery page of a run, and print its path; it is what `sightline see RUN` means."""
-    from sightline.trained import Run
+    from sightline.making.trained import Run
 
     print(Run.load(run).see(progress=progress_for(quiet)))
 
 
 def kernels(run: RunPath, layer: Layer = None, as_json: AsJson = False) -> None:
     """Show the weights: the first layer's as pictures, deeper ones as tables with their norms, zero always white."""
+    from sightline.making.trained import Run
     from sightline.reports.tables import kernels as table
     from sightline.seeing.kernels import kernels as read
     from sightline.seeing.kernels import named
-    from sightline.trained import Run
 
     opened = Run.load(run)
     found = read(opened.model, opened.preprocessing.shape)
