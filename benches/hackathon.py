@@ -67,12 +67,13 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("--recipe", default="hackathon")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--test", type=float, default=0.5)
     parser.add_argument("--runs", type=Path)
     args = parser.parse_args()
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(args.seeds):
+        for seed in range(args.from_seed, args.from_seed + args.seeds):
             done = one(args.source, args.recipe, seed, args.runs or Path(folder), args.test)
             found.append(done)
             members = ", ".join(f"{name} {value:.3f}" for name, value in done["members"].items())
