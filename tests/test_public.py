@@ -37,6 +37,7 @@ NAMES = {
     "diagnose",
     "compare",
     "evaluate",
+    "improve",
     "load",
     "predict",
     "pull",
@@ -73,6 +74,7 @@ COMMANDS: dict[str, set[str]] = {
     "predict": {"json", "csv", "top", "engine", "quiet"},
     "report": set(),
     "diagnose": {"classes", "images", "json"},
+    "improve": {"minutes", "rounds", "seeds", "jobs", "json", "quiet"},
     "vote": {"hard", "soft", "weights", "views", "on", "runs", "name", "json", "quiet"},
     "audit": {*FLAGS, "folds", "repeats", "drop", "option", "json", "quiet"},
     "lr": {*FLAGS, "plot", "json", "quiet"},
@@ -130,6 +132,8 @@ FILES = {
     "ensemble": "ensemble.json",
     "members": "members",
     "vote": "vote.json",
+    "journal": "journal.md",
+    "rounds": "journal.json",
     "report": "report.html",
 }
 

@@ -33,7 +33,7 @@ LAYERS = (
     ("making",),
     ("estimator", "doctor"),
     ("comparison", "ensembles", "auditing"),
-    ("opened", "recipes", "hub"),
+    ("opened", "recipes", "hub", "improving"),
     ("flags",),
     ("commands",),
     ("cli",),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline.estimator import ImageClassifier as ImageClassifier
     from sightline.hub.remote import pull as pull
     from sightline.hub.remote import push as push
+    from sightline.improving.improve import improve as improve
     from sightline.making.recipe import resume as resume
     from sightline.making.recipe import train as train
     from sightline.making.trained import Run as Run
@@ -61,6 +62,7 @@ PUBLIC: dict[str, str] = {
     "compare": "sightline.comparison.compare",
     "evaluate": "sightline.opened",
     "diagnose": "sightline.opened",
+    "improve": "sightline.improving.improve",
     "predict": "sightline.opened",
     "Run": "sightline.making.trained",
     "Ensemble": "sightline.ensembles.ensemble",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import sightline
-from sightline.commands import comparing, data, diagnosing, hub, labels, reference, runs, training, voting
+from sightline.commands import comparing, data, diagnosing, hub, improving, labels, reference, runs, training, voting
 from sightline.commands.seeing import parts
 from sightline.errors import SightlineError
 from sightline.flags import with_flags
@@ -22,6 +22,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     runs.predict,
     runs.report,
     diagnosing.diagnose,
+    improving.improve,
     comparing.compare,
     labels.audit,
     voting.vote,

@@ -156,6 +156,16 @@ class RunFolder:
         return self.path / "vote.json"
 
     @property
+    def journal(self) -> Path:
+        """Markdown: what was tried to improve the run, round by round, in words; absent if nobody tried."""
+        return self.path / "journal.md"
+
+    @property
+    def rounds(self) -> Path:
+        """JSON: the same as plain values, from which an improvement that was cut off goes on."""
+        return self.path / "journal.json"
+
+    @property
     def report(self) -> Path:
         """The self-contained HTML page."""
         return self.path / "report.html"

@@ -136,16 +136,16 @@ def factors(base: Settings, vary: Mapping[str, Sequence[Any]]) -> dict[str, list
             )
         if isinstance(values, str) or len(values) < 2:
             raise SettingsError(
-                f"factor '{name}' has one value, {_short(values if isinstance(values, str) else values[0])}."
+                f"factor '{name}' has one value, {short(values if isinstance(values, str) else values[0])}."
                 if values
                 else f"factor '{name}' has no value.",
                 f"Give it two or more: --vary {name}=A,B.",
             )
-        typed = [level(_with(base, {name: value}), name) for value in values]
+        typed = [level(changed(base, {name: value}), name) for value in values]
         for number, value in enumerate(typed):
             if value in typed[:number]:
                 raise SettingsError(
-                    f"factor '{name}' has the value {_short(value)} twice.", "Give each value once; see also --seeds."
+                    f"factor '{name}' has the value {short(value)} twice.", "Give each value once; see also --seeds."
                 )
         checked[name] = typed
     return checked
@@ -163,7 +163,7 @@ def around(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, A
     arms = [Arm("base", base, dict(levels))]
     for name, values in vary.items():
         arms += [
-            Arm(f"{name.removeprefix(OPTION)}={_short(value)}", _with(base, {name: value}), {**levels, name: value})
+            Arm(f"{name.removeprefix(OPTION)}={short(value)}", changed(base, {name: value}), {**levels, name: value})
             for value in values
             if value != levels[name]
         ]
@@ -182,8 +182,8 @@ def grid(base: Settings, vary: Mapping[str, list[Any]], levels: Mapping[str, Any
     arms = []
     for values in itertools.product(*vary.values()):
         own = dict(zip(vary, values, strict=True))
-        label = ", ".join(f"{name.removeprefix(OPTION)}={_short(value)}" for name, value in own.items())
-        arms.append(Arm(label, _with(base, own), own))
+        label = ", ".join(f"{name.removeprefix(OPTION)}={short(value)}" for name, value in own.items())
+        arms.append(Arm(label, changed(base, own), own))
     reference = next((arm.label for arm in arms if arm.levels == levels), arms[0].label)
     return _design("grid", tuple(arms), dict(vary), reference, pairs)
 
@@ -203,7 +203,7 @@ def base_levels(
     for name, values in vary.items():
         left = levels[name] is None and (name == "dropout" or name.startswith(OPTION))
         if (left or (name == "augment" and levels[name] == "auto")) and levels[name] not in values:
-            levels[name] = next((value for value in values if same(_with(base, {name: value}), base)), levels[name])
+            levels[name] = next((value for value in values if same(changed(base, {name: value}), base)), levels[name])
     return levels
 
 
@@ -215,8 +215,13 @@ def level(settings: Settings, name: str) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _with(base: Settings, levels: Mapping[str, Any]) -> Settings:
-    """Change some factors of the base; every value is checked as any setting is."""
+def changed(base: Settings, levels: Mapping[str, Any]) -> Settings:
+    """Change some factors of the base; every value is checked as any setting is.
+
+    Raises:
+        SettingsError: a setting cannot have that value.
+        ModelError: there is no such network.
+    """
     values = {name: getattr(base, name) for name in Settings.model_fields}
     for name, value in levels.items():
         if name.startswith(OPTION):
@@ -269,7 +274,8 @@ def _option_value(text: str) -> Any:
         return text
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Write a value as labels do: ``0.1``, ``true``, ``64x128``."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, tuple | list):

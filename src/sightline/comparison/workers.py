@@ -34,6 +34,7 @@ def carry_out(
     jobs: int,
     budget: Budget | None,
     dropped: Callable[[Job], str] = lambda job: "",
+    name: str = "Comparison",
 ) -> str:
     """Make all runs that are not there yet; one that fails is left as such, and the rest goes on.
 
@@ -45,6 +46,7 @@ def carry_out(
         jobs: how many go on at a time.
         budget: the time for all; None has no end.
         dropped: asked before each run; says why it is not worth making.
+        name: of the whole, on the bar.
 
     Returns:
         Why it ended early; empty if it did not.
@@ -74,7 +76,7 @@ def carry_out(
 
     ready, share = len(planned) - len(todo), 100 / max(sum(work.values()), 1e-9)
     done = sum(work.values()) - sum(work[job.said] for job in todo)
-    with progress.task("Comparison, %", total=100, done=done * share) as task:
+    with progress.task(f"{name}, %", total=100, done=done * share) as task:
         task.describe(f"{len(todo)} of {len(planned)} runs to make")
         made = at_once(following(), stock, jobs) if jobs > 1 else in_turn(following(), stock, progress)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sightline.diagnosis.evidence import Evidence
@@ -251,7 +251,19 @@ def advise(findings: Sequence[Finding], m: Measures) -> tuple[Advice, ...]:
         findings: the gravest first.
         m: what they were found in.
     """
-    given: list[Advice] = []
+    return tuple(
+        replace(first, instead=tuple(other.sentence for other in others)) for first, *others in choices(findings, m)
+    )
+
+
+def choices(findings: Sequence[Finding], m: Measures) -> tuple[tuple[Advice, ...], ...]:
+    """List the same changes with those that equal them: each a group, of which one is to be taken.
+
+    Args:
+        findings: the gravest first.
+        m: what they were found in.
+    """
+    given: list[tuple[Advice, ...]] = []
     taken: set[str] = set()
     for finding in findings:
         ranks: dict[int, list[tuple[Remedy, Any]]] = {}
@@ -260,38 +272,28 @@ def advise(findings: Sequence[Finding], m: Measures) -> tuple[Advice, ...]:
             if value is not None and remedy.setting not in taken:
                 ranks.setdefault(remedy.rank, []).append((remedy, value))
         for equals in ranks.values():
-            first, *others = equals
-            if first[0].setting in taken:
+            if equals[0][0].setting in taken:
                 continue
-            instead = tuple(_sentence(remedy, value, m) for remedy, value in others if remedy.setting not in taken)
-            given.append(_advice(finding.code, *first, m, instead))
+            given.append(tuple(_advice(finding.code, *each, m) for each in equals if each[0].setting not in taken))
             taken |= {remedy.setting for remedy, _ in equals}
     return tuple(given)
 
 
-def _advice(code: str, remedy: Remedy, value: Any, m: Measures, instead: tuple[str, ...]) -> Advice:
+def _advice(code: str, remedy: Remedy, value: Any, m: Measures) -> Advice:
     spent = (m.of.state.get("seconds") or {}).get("training")
+    now = m.epochs if remedy.setting == "epochs" else _setting(m, remedy.setting)
     return Advice(
         finding=code,
         setting=remedy.setting,
         value=value,
-        now=_now(remedy.setting, m),
-        sentence=_sentence(remedy, value, m),
+        now=now,
+        sentence=remedy.words.format(value=value, now=now),
         training=remedy.training,
         validation=remedy.validation,
         times=remedy.times,
         seconds=None if spent is None else float(spent) * remedy.times,
         command=command(m.of, remedy.setting, value),
-        instead=instead,
     )
-
-
-def _now(setting: str, m: Measures) -> Any:
-    return m.epochs if setting == "epochs" else _setting(m, setting)
-
-
-def _sentence(remedy: Remedy, value: Any, m: Measures) -> str:
-    return remedy.words.format(value=value, now=_now(remedy.setting, m))
 
 
 def command(evidence: Evidence, setting: str, value: Any) -> str:

@@ -54,6 +54,7 @@ STAYS = {
     "snapshots": "weights of the ends of cycles; to vote with, where they were made",
     "checkpoint": "needed only to go on training, which needs the images, too",
     "corrections": "names images",
+    **dict.fromkeys(("journal", "rounds"), "about other runs, which stay where they are"),
     **dict.fromkeys(("recipe", "ensemble", "members", "vote"), "of an ensemble; its members are runs that can travel"),
 }
 """Every other file of a run, and why it stays where it is."""

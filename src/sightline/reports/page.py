@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sightline import files
-from sightline.reports import facts, frame, judged, plots, result, sections
+from sightline.reports import facts, frame, improved, judged, plots, result, sections
 from sightline.reports.frame import data_uri
 from sightline.reports.regularisation import regularisation
 from sightline.run import RunFolder
@@ -67,6 +67,7 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         headline=result.headline(run),
         tiles=result.tiles(found) if found else [],
         verdict=judged.section(RunFolder(run.path)),
+        improvement=improved.section(RunFolder(run.path)),
         training=sections.training(run),
         regularisation=regularisation(run),
         inputs=data_uri(run.inputs, "inputs.png") if run.inputs else "",
