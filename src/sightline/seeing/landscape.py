@@ -185,12 +185,16 @@ def landscape(
     precision.arrange(walker)
     start = {key: p.clone() for key, p in walker.named_parameters() if key in ways}
     one, other = ({key: pair[i].to(device) for key, pair in ways.items()} for i in (0, 1))
-    batches = [(x[i : i + batch_size].to(device), labels[i : i + batch_size].to(device)) for i in range(0, len(x), batch_size)]
+    batches = [
+        (x[i : i + batch_size].to(device), labels[i : i + batch_size].to(device)) for i in range(0, len(x), batch_size)
+    ]
     left, kept = list(_left(found.losses)), monotonic()
     try:
-        with Ending(None if minutes is None else minutes * 60) as ending, torch.inference_mode(), progress.task(
-            f"Landscape of {name}", total=points * points, done=points * points - len(left)
-        ) as task:
+        with (
+            Ending(None if minutes is None else minutes * 60) as ending,
+            torch.inference_mode(),
+            progress.task(f"Landscape of {name}", total=points * points, done=points * points - len(left)) as task,
+        ):
             for i, j in left:
                 for key, p in walker.named_parameters():
                     if key in start:

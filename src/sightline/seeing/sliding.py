@@ -325,7 +325,7 @@ def checked(image: ArrayLike) -> Floats:
 
 def _numbers(name: str, given: ArrayLike) -> Floats:
     try:
-        numbers = np.array(given, np.float64)
+        numbers = np.asarray(given, np.float64).copy()
     except (TypeError, ValueError):
         raise SettingsError(f"the {name} is not a table of numbers.", "Give rows of the same length.") from None
     if not np.isfinite(numbers).all():
