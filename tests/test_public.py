@@ -102,6 +102,24 @@ COMMANDS: dict[str, set[str]] = {
     "doctor": {"json"},
     "see gallery": {"quiet"},
     "see kernels": {"layer", "json"},
+    "see arithmetic": {
+        "kernel",
+        "size",
+        "stride",
+        "padding",
+        "dilation",
+        "pool",
+        "side",
+        "colour",
+        "learn",
+        "at",
+        "all",
+        "cost",
+        "film",
+        "page",
+        "dark",
+        "json",
+    },
 }
 
 FORMAT_NOW = 1

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from sightline.errors import SettingsError, SourceError
@@ -147,6 +148,7 @@ def test_kernels_do_what_they_are_said_to_do() -> None:
     colour = stencils.sample("colour")
     assert (convolve(colour, stencils.kernel("swap", 1, 3)).output == colour[::-1]).all()
     np.testing.assert_allclose(convolve(colour, stencils.kernel("mix", 1, 3)).output[0], colour.mean(axis=0))
+    assert (stencils.sample("digit") == load_digits().images[3]).all()
     for name in stencils.SAMPLES:
         assert stencils.sample(name).ndim == 3
     for name in stencils.KERNELS:

@@ -37,6 +37,13 @@ class Learnt:
     condition: float
     slide: Slide
 
+    def after(self, step: int) -> Slide:
+        """Give the kernel after that many steps, on the image."""
+        last = self.slide
+        return convolve(
+            last.image, self.kernels[step], stride=last.stride, padding=last.padding, dilation=last.dilation
+        )
+
     @property
     def sentence(self) -> str:
         """How it went."""

@@ -295,11 +295,11 @@ def cost(
     return table(Plan("convolution", chain(("conv", layer)), shape, ()))[0]
 
 
-def say(value: float) -> str:
-    """Write a number with up to ``DIGITS`` digits that count: ``7``, ``0.0625``, ``-1.333``."""
+def say(value: float, digits: int = DIGITS) -> str:
+    """Write a number with up to that many digits that count: ``7``, ``0.0625``, ``-1.333``."""
     if not isfinite(value):
         return str(value)
-    told = f"{value:.{DIGITS}g}"
+    told = f"{value:.{digits}g}"
     if "e" in told:
         told = f"{value:.0f}" if 1 <= abs(value) < 1e9 else told
     return "0" if told == "-0" else told
