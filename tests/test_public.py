@@ -56,7 +56,7 @@ SETTINGS = {
     "model options dropout",
     "weights freeze thaw_epoch old_lr",
     "epochs minutes train_steps batch_size optimizer lr momentum schedule cycles warmup clip_norm accumulate",
-    "monitor seed",
+    "bias_lr lookahead progressive monitor seed",
     "augment weight_decay decoupled penalty penalty_on max_norm label_smoothing trim trim_from ema swa patience delta",
     "instruments probes",
     "device precision compile keep_memory",

@@ -35,6 +35,7 @@ FAMILIES: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "resnet": tuple((name, {}) for name in zoo.ZOO if name.startswith(("resnet", "plain"))),
     "senet": tuple((name, {}) for name in zoo.ZOO if name.startswith("se")),
     "cnn": (("cnn", {}), ("cnn", {"se": 16})),
+    "fastnet": (("fastnet", {}),),
     "bigru": (("bigru", {}), ("bigru", {"read": "patches"})),
     "transformer": (("transformer", {}),),
 }
@@ -236,6 +237,7 @@ FIGURES: dict[str, Callable[[], Svg]] = {
     "senet": whole("se_resnet50"),
     "senet-block": inside("se_resnet18", "layer2.1", "A basic block with squeeze-and-excitation (se_resnet18)"),
     "cnn": whole("cnn"),
+    "fastnet": whole("fastnet"),
     "cnn-block": inside("cnn", "convolutions.1", "A ConvBlock"),
     "bigru": whole("bigru"),
     "transformer": whole("transformer"),

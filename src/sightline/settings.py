@@ -110,7 +110,7 @@ class Settings(Strict):
     minutes: Annotated[float, Field(gt=0)] | None = Field(None, description="Fit the training into this time.")
     train_steps: Annotated[int, Field(ge=1)] | None = Field(None, description="Steps per epoch; else all images.")
     batch_size: Annotated[int, Field(ge=1)] | None = Field(None, description="Images per step.")
-    optimizer: str = Field("adamw", description="sgd (Nesterov), adam, adamw, or any of torch.optim.")
+    optimizer: str = Field("adamw", description="sgd (Nesterov), adam, adamw, muon, or any of torch.optim.")
     lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="Peak learning rate.")
     momentum: Unit = Field(0.9, description="Momentum, for optimizers that have it.")
     weight_decay: Annotated[float, Field(ge=0, lt=10)] | None = Field(
@@ -121,6 +121,13 @@ class Settings(Strict):
         None, description="Cycles of schedule=cyclic; the weights at the end of each are kept."
     )
     warmup: Unit = Field(0.1, description="Share of the steps (of the first cycle) in which the learning rate rises.")
+    bias_lr: Annotated[float, Field(gt=0, le=1000)] = Field(1.0, description="Factor on the learning rate of biases.")
+    lookahead: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0, description="Steps ahead, before the weights go half the way back; 0: none."
+    )
+    progressive: Annotated[float, Field(ge=0.25, le=1)] = Field(
+        1.0, description="Share of the image side that training begins at; it grows to 1."
+    )
     clip_norm: Annotated[float, Field(gt=0)] | None = Field(None, description="Largest norm of all gradients.")
     accumulate: Annotated[int, Field(ge=1)] = Field(1, description="Batches whose gradients make one step.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Split, weights, order, augmentation.")

@@ -19,7 +19,7 @@ NORMS = ("batch", "lazy", "group", "layer", "instance", "sync", "none")
 INPUTS = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 224, 224), (2, 96, 48), (1, 140), (1, 16, 16, 16))
 # one of each family; the others differ in depth alone
 FAMILIES = ("mlp", "lenet5", "alexnet", "vgg11", "googlenet", "resnet18", "resnet50", "plain20", "resnet20")
-FAMILIES += ("se_resnet18", "se_resnet50", "senet154", "cnn", "bigru", "transformer")
+FAMILIES += ("se_resnet18", "se_resnet50", "senet154", "cnn", "fastnet", "bigru", "transformer")
 # so that a step on one core takes milliseconds
 LITTLE: dict[str, Any] = {"width": 0.25, "depth": 0.3, "hidden": 64}
 LITTLE_HEADS: dict[str, Any] = {"width": 0.25, "depth": 0.8, "auxiliary": True}

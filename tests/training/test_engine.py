@@ -49,7 +49,7 @@ def test_sgd_is_nesterovs() -> None:
     assert not optim.build("sgd", network(), lr=0.1, options={"nesterov": False}).param_groups[0]["nesterov"]
 
 
-@pytest.mark.parametrize("name", sorted(set(optim.known()) - {"sparseadam", "muon"}))
+@pytest.mark.parametrize("name", sorted(set(optim.known()) - {"sparseadam"}))
 def test_every_optimizer_of_torch_can_be_named_and_steps(name: str) -> None:
     model = nn.Linear(3, 2)
     decay = 0.0 if name in ("rprop", "sparseadam") else 0.01
@@ -70,7 +70,7 @@ def test_every_optimizer_of_torch_can_be_named_and_steps(name: str) -> None:
         ("rprop", {"weight_decay": 0.1}, "has no weight decay"),
         ("sgd", {"options": {"nestrov": True}}, "Did you mean 'nesterov'"),
         ("adam", {"options": {"betas": (2.0, 0.9)}}, "refuses"),
-        ("muon", {}, "refuses"),
+        ("muon", {"options": {"betas": (2.0, 0.9)}}, "refuses"),
     ],
 )
 def test_optimizers_refuse(name: str, options: dict[str, Any], fault: str) -> None:

@@ -45,6 +45,9 @@ class Augment:
             stretched back to size; sides change by 3/4 to 4/3 relative to each other (random resized crop,
             C. Szegedy et al., "Going deeper with convolutions", 2015, section 6).
         flip: mirror left and right in half of the cases.
+        alternate: an image that is mirrored in one epoch is not in the next, and so on: two epochs show both, where
+            chance would show half of the images twice the same way (K. Jordan 2024, arXiv 2404.00498, section 3.6).
+            Only with ``flip``.
         rotate: largest turn either way, degrees, 0..180.
         scale: zoom between 1 / (1 + scale) and 1 + scale, uniform in its logarithm, 0..4; signals: a stretch in time.
         shear: largest lean of verticals either way, degrees, 0..60.
@@ -68,6 +71,7 @@ class Augment:
     shift: float = 0.0
     crop: float = 0.0
     flip: bool = False
+    alternate: bool = False
     rotate: float = 0.0
     scale: float = 0.0
     shear: float = 0.0
@@ -90,6 +94,10 @@ class Augment:
                     f"augmentation '{name}' is {value:g}, outside its range.",
                     f"Use a value from {least:g} to {most:g}.",
                 )
+        if self.alternate and not self.flip:
+            raise SettingsError(
+                "augmentation 'alternate' is about mirror images, but 'flip' is off.", "Switch flip on, too: flip=on."
+            )
         if self.border not in get_args(Border):
             raise SettingsError(
                 f"augmentation 'border' is '{self.border}', which is none.",
@@ -167,8 +175,13 @@ def augment(
         mixup or cutmix.
     """
     draw = partial(uniforms, seed, epoch, rows)
+    mirror = np.zeros(len(x), bool)
+    if spec.alternate:
+        mirror = (uniforms(seed, 0, rows, 1, purpose="flip")[:, 0] < 0.5) ^ bool(epoch % 2)
+    elif spec.flip:
+        mirror = draw(1, purpose="flip")[:, 0] < 0.5
     bounded = x.dtype == torch.uint8
-    x = _moved(x, spec, draw)
+    x = _moved(x, spec, draw, mirror)
     if spec.brightness or spec.contrast or spec.saturation:
         x = _recoloured(x.to(torch.float32), spec, draw)
     if spec.noise:
@@ -185,14 +198,13 @@ def augment(
     return _mixed(x, y, spec, draw, num_classes) if spec.mixes else (x, y)
 
 
-def _moved(x: Tensor, spec: Augment, draw: Draw) -> Tensor:
+def _moved(x: Tensor, spec: Augment, draw: Draw, mirror: NDArray[np.bool_]) -> Tensor:
     """Shift, mirror, crop, rotate, zoom and shear: an exact gather if whole pixels suffice, else one warp."""
     size = tuple(x.shape[2:])
     farthest = np.rint(spec.shift * np.array(size))
     shift = np.zeros((len(x), len(size)))
     if farthest.any():
         shift = np.floor(draw(len(size), purpose="shift") * (2 * farthest + 1)) - farthest
-    mirror = draw(1, purpose="flip")[:, 0] < 0.5 if spec.flip else np.zeros(len(x), bool)
     if not (spec.crop or spec.rotate or spec.scale or spec.shear):
         if not (farthest.any() or spec.flip):
             return x

@@ -55,6 +55,9 @@ AUTO = "light"
 with none, 99.4 % with light and 99.8 % with strong; of five kinds of flowers 72.7 %, 76.3 % and 73.6 %.
 """
 
+SWITCHES = ("flip", "alternate")
+"""Knobs that are on or off."""
+
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
 
 
@@ -117,7 +120,7 @@ def _knob(change: str) -> tuple[str, Any]:
     if name == "border":
         return name, text
     try:
-        return name, _SWITCH[text.casefold()] if name == "flip" else float(text)
+        return name, _SWITCH[text.casefold()] if name in SWITCHES else float(text)
     except (KeyError, ValueError):
-        wanted = "on or off" if name == "flip" else "a number"
+        wanted = "on or off" if name in SWITCHES else "a number"
         raise SettingsError(f"augment knob '{name}' is '{text}'.", f"Give {wanted}: {name}=...") from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from sightline.data.augment import Augment, augment
 from sightline.data.preprocess import Preprocessing
@@ -44,6 +45,8 @@ class Stream:
         rows: int64 (n,): which rows to give. A row listed k times is seen k times, each time augmented differently.
         chances: float (n,), 0 or more: an epoch then draws n rows with replacement, with these odds, anew each epoch;
             None gives every row once. A row drawn several times is augmented differently each time.
+        sizes: of the inputs in the first epochs, (height, width) in pixels, where they are smaller than those stored;
+            images only.
         invented: examples between two rows each, which an epoch has besides its rows; their label is their parents'.
         preprocessing: with mean and std of the training rows.
         batch_size: samples in a batch; the last batch of an epoch has what is left.
@@ -75,6 +78,7 @@ class Stream:
         num_classes: int | None = None,
         chances: NDArray[np.float64] | None = None,
         invented: Invented | None = None,
+        sizes: Sequence[tuple[int, ...]] = (),
     ) -> None:
         self.device = torch.device(device)
         self.preprocessing = preprocessing
@@ -83,6 +87,7 @@ class Stream:
         self.augment = augment or Augment()
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.sizes = tuple(sizes)
         self.rows = np.asarray(rows)
         labels = np.asarray(labels)
         _check_rows(self.rows, len(array))
@@ -152,7 +157,10 @@ class Stream:
             x = x.movedim(-1, 1)
         y = self._targets[torch.from_numpy(positions).to(self.device)]
         x, y = augment(x, y, samples, self.augment, seed=self.seed, epoch=epoch, num_classes=self.num_classes)
-        return self.preprocessing.normalise(x.movedim(1, -1) if self.preprocessing.kind == "image" else x), y
+        x = self.preprocessing.normalise(x.movedim(1, -1) if self.preprocessing.kind == "image" else x)
+        if epoch < len(self.sizes):
+            x = F.interpolate(x, self.sizes[epoch], mode="bilinear", antialias=True)
+        return x, y
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
         """Bring rows of the store to the device, as stored."""

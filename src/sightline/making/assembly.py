@@ -9,13 +9,22 @@ import torch
 from torch import nn
 
 from sightline import losses
+from sightline.data import progressive
 from sightline.data.augment import Augment
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
 from sightline.making import plan
 from sightline.making.balancing import balance, measured, valid_rows
 from sightline.making.beginning import adopted, begin, changes
-from sightline.making.course import averaged_epochs, check, optimizer_of, penalty_of, schedule_of, snapshot_epochs
+from sightline.making.course import (
+    averaged_epochs,
+    check,
+    check_sizes,
+    optimizer_of,
+    penalty_of,
+    schedule_of,
+    snapshot_epochs,
+)
 from sightline.making.prepared import Prepared
 from sightline.models.network import Network
 from sightline.models.pretrained import Pretrained
@@ -65,6 +74,7 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     report_types(settings.trackers)
     augmentation(data, settings)
     optimizer_of(settings, network)
+    check_sizes(settings, network, data.images.kind)
     start.freezing.apply(network, epoch=1)  # so that the speed measured is that of the first epoch
     for sentence in getattr(network, "adaptations", ()):
         progress.note(f"{settings.model}: {sentence}")
@@ -73,6 +83,8 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
     stream = train_stream(data, settings, device, progress)
     if settings.minutes is not None:
         step_s, eval_s = pace(network, stream, data, settings, precision)
+        if settings.progressive < 1 and not given.epochs:
+            step_s *= progressive.work(data.preprocessing.size, settings.progressive)
         epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
         settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
         reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
@@ -161,6 +173,7 @@ def train_stream(data: Prepared, settings: Settings, device: torch.device, progr
         num_classes=len(data.images.classes),
         chances=drawn.chances,
         invented=drawn.invented,
+        sizes=progressive.sizes(data.preprocessing.size, settings.progressive, settings.epochs),
     )
 
 

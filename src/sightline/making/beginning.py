@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from sightline.making.prepared import Prepared
@@ -11,8 +12,12 @@ from sightline.making.trained import network_of
 from sightline.models.fitting import Fitted
 from sightline.models.network import Network
 from sightline.models.pretrained import Pretrained
+from sightline.models.whitening import layers, whiten
 from sightline.settings import Settings
 from sightline.training.freezing import Freezing, named
+
+MEASURED = 5_000_000
+"""Values of training inputs, at most, on which a whitening layer is measured: 1,600 images of 3 x 32 x 32."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def begin(data: Prepared, settings: Settings) -> Beginning:
     torch.manual_seed(settings.seed)
     network = network_of(settings, data.preprocessing, len(data.images.classes))
     if data.weights is None:
-        return Beginning(network, Freezing(), {})
+        measured = whiten(network, _inputs(data)) if layers(network) else frozenset()
+        return Beginning(network, Freezing(measured), {})
     fitted = data.weights.fit(network, data.images.classes)
     network.load_state_dict(fitted.state)
     factor = settings.old_lr or data.weights.pace[0]
@@ -63,6 +69,14 @@ def begin(data: Prepared, settings: Settings) -> Beginning:
     return Beginning(
         network, Freezing(named(network, settings.freeze, fitted.fresh), settings.thaw_epoch), factors, fitted
     )
+
+
+def _inputs(data: Prepared) -> torch.Tensor:
+    """Give some training inputs as the network gets them, evenly spread, for what is measured on their patches."""
+    rows = np.sort(data.split.train)
+    few = max(1, min(len(rows), MEASURED // max(1, int(np.prod(data.preprocessing.shape)))))
+    chosen = rows[np.linspace(0, len(rows) - 1, few).astype(np.int64)]
+    return data.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(data.pixels.array[chosen])))
 
 
 def adopted(settings: Settings, data: Prepared) -> Settings:

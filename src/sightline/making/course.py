@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import nn
 from torch.optim import Optimizer
 
-from sightline.errors import SettingsError
+from sightline.data.images import Kind
+from sightline.data.progressive import sizes
+from sightline.errors import ModelError, SettingsError
+from sightline.models import arithmetic
+from sightline.models.network import Network
+from sightline.models.plan import by
 from sightline.penalties import Penalty, penalty
 from sightline.settings import Settings
 from sightline.training import optim, schedule
@@ -34,6 +40,8 @@ def optimizer_of(
         momentum=settings.momentum,
         decoupled=settings.decoupled,
         factors=factors,
+        bias_lr=settings.bias_lr,
+        lookahead=settings.lookahead,
     )
 
 
@@ -71,6 +79,30 @@ def averaged_epochs(settings: Settings) -> tuple[int, ...]:
     if not settings.swa:
         return ()
     return schedule.averaged_epochs(settings.epochs or 1, settings.swa, snapshot_epochs(settings))
+
+
+def check_sizes(settings: Settings, network: Network, kind: Kind) -> None:
+    """Refuse to begin with smaller images where the network, or the data, know no others.
+
+    Raises:
+        SettingsError: they are no images; or the network has as many weights as pixels, or no room for small ones.
+    """
+    if settings.progressive == 1:
+        return
+    if kind != "image":
+        raise SettingsError(f"'progressive' is {settings.progressive:g}, but a {kind} has no size.", "Leave it out.")
+    channels, *size = network.plan.shape
+    for small in set(sizes(tuple(size), settings.progressive, 60)):
+        try:
+            rows = arithmetic.table(replace(network.plan, shape=(channels, *small)))
+        except ModelError:
+            rows = []
+        if arithmetic.parameters(rows) != arithmetic.parameters(arithmetic.table(network.plan)):
+            raise SettingsError(
+                f"'progressive' is {settings.progressive:g}, but '{network.plan.name}' has no weights that take both "
+                f"{by(small)} and {by(tuple(size))}.",
+                "Leave it out, or take a network that averages its last map: resnet18, fastnet, googlenet.",
+            )
 
 
 def check(settings: Settings, network: nn.Module, batches: int) -> None:

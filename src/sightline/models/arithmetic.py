@@ -197,8 +197,8 @@ def _row(layer: Layer, name: str, shape: Shape, field: Field, training_only: boo
 
 def kind(layer: Layer) -> str:
     """Name a layer in a word or two: ``"conv"``, ``"max pool"``, ``"batch norm"``."""
-    words = {"Conv": "conv", "Grid": "average pool", "LocalResponse": "response norm", "Dense": "dense"}
-    if isinstance(layer, Pool):
+    words = {"Conv": "conv", "LocalResponse": "response norm", "Dense": "dense"}
+    if isinstance(layer, Pool | Grid):
         return f"{layer.kind} pool"
     if isinstance(layer, Norm):
         return f"{layer.kind} norm"

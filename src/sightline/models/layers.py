@@ -15,6 +15,7 @@ from sightline.models.convolution import Conv1d, Conv2d, Conv3d
 from sightline.models.plan import (
     Act,
     Branches,
+    Constant,
     Conv,
     Dense,
     Dropout,
@@ -39,6 +40,7 @@ CONV: dict[int, type[nn.Module]] = {1: Conv1d, 2: Conv2d, 3: Conv3d}
 MAX: dict[int, type[nn.Module]] = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MEAN: dict[int, type[nn.Module]] = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 GRID: dict[int, type[nn.Module]] = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
+GRID_MAX: dict[int, type[nn.Module]] = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
 BATCH: dict[int, type[nn.Module]] = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 LAZY: dict[int, type[nn.Module]] = {
     0: nn.LazyBatchNorm1d,
@@ -83,6 +85,22 @@ class PerMap(nn.Module):
         """Scale and shift every map."""
         spread = (-1,) + (1,) * (x.dim() - 2)
         return x * self.weight.view(spread) + self.bias.view(spread)
+
+
+class Times(nn.Module):
+    """A fixed factor on everything."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply."""
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        """Tell the factor."""
+        return f"{self.factor:.3g}"
 
 
 class TableConv(nn.Module):
@@ -237,7 +255,7 @@ def module(layer: Layer, shape: Shape) -> nn.Module:
             sizes = each(layer.kernel, axes), each(layer.stride, axes), layer.pads(axes)
             return pool(*sizes, ceil_mode=layer.ceil)
         case Grid():
-            return GRID[axes](each(layer.size, axes))
+            return (GRID_MAX if layer.kind == "max" else GRID)[axes](each(layer.size, axes))
         case TokenNorm():
             one = layer.kind == "layer"
             return norm(layer, shape[:1]) if one else tokens.TokenNormModule(norm(layer, shape))
@@ -250,6 +268,8 @@ def module(layer: Layer, shape: Shape) -> nn.Module:
             return ACTIVATIONS[layer.kind]()
         case Dropout():
             return (WHOLE[len(shape) - 1] if layer.whole else nn.Dropout)(layer.share)
+        case Constant():
+            return Times(layer.factor)
         case Scale():
             return PerMap(shape[0])
         case Subsample():

@@ -126,6 +126,7 @@ class Conv(Window):
     bias: bool = True
     connections: tuple[tuple[int, ...], ...] = ()  # LeNet's table; empty: every map sees every map (of its group)
     gain: float = 1.0  # factor on the weights it starts with
+    whiten: bool = False  # its weights are measured on training inputs, not learnt; see whitening.py
 
     def out(self, shape: Shape) -> Shape:
         if shape[0] % self.groups or self.maps % self.groups:
@@ -154,9 +155,10 @@ class Pool(Window):
 
 @dataclass(frozen=True)
 class Grid(Layer):
-    """Average the map over a grid of ``size`` cells per axis, whatever its size; 1 averages all of it."""
+    """The mean (or ``max``: largest value) in each of ``size`` cells per axis, whatever the map's size; 1: over all."""
 
     size: Sizes = 1
+    kind: str = "average"
 
     def out(self, shape: Shape) -> Shape:
         return (shape[0], *each(self.size, len(shape) - 1))
@@ -210,6 +212,13 @@ class Scale(Layer):
 
     def parameters(self, shape: Shape) -> int:
         return 2 * shape[0]
+
+
+@dataclass(frozen=True)
+class Constant(Layer):
+    """Everything times a fixed factor."""
+
+    factor: float
 
 
 @dataclass(frozen=True)
@@ -344,7 +353,8 @@ class Plan:
         shape: the input, ``(channels, *positions)``.
         stages: stage name -> dotted name of the module that gives the stage's output; the last one is ``head``.
         adaptations: sentences that say how it was fitted to this input, where that departs from the paper.
-        init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh, transformers), ``torch``.
+        init: how weights start: ``he`` (rectifiers), ``lecun`` (tanh, transformers), ``torch``, ``dirac`` (near
+            the identity).
         remedy: a sentence on what else helps when the input does not pass through.
     """
 

@@ -13,6 +13,7 @@ from sightline.models import (
     alexnet,
     arithmetic,
     convnet,
+    fastnet,
     googlenet,
     lenet,
     mlp,
@@ -171,6 +172,14 @@ ZOO: dict[str, Entry] = {
         2023,
         "blocks of two 3x3 convolutions, a pool after every other block",
         DIGITS,
+        10,
+    ),
+    "fastnet": Entry(
+        fastnet.fastnet,
+        "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+        2024,
+        "shallow and wide behind a first layer that is measured instead of learnt: made to be trained in minutes",
+        CIFAR,
         10,
     ),
     "bigru": Entry(

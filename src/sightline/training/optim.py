@@ -13,6 +13,8 @@ from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from sightline.errors import ModelError, RunError, SettingsError, did_you_mean
+from sightline.training.lookahead import look_ahead
+from sightline.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry(torch.optim.SGD, "stochastic gradient descent with Nesterov momentum", {"nesterov": True}),
     "adam": Entry(torch.optim.Adam, "a step size for each weight from its gradients' moments (Kingma & Ba 2015)"),
     "adamw": Entry(torch.optim.AdamW, "Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019)"),
+    "muon": Entry(Muon, "momentum made orthogonal for matrices and kernels, AdamW for the rest (Jordan et al. 2024)"),
 }
 """Name -> optimizer; every other class of ``torch.optim`` is found by its name, in any case of letters."""
 
@@ -58,6 +61,8 @@ def build(
     decoupled: bool = False,
     options: Mapping[str, Any] | None = None,
     factors: Mapping[str, float] | None = None,
+    bias_lr: float = 1.0,
+    lookahead: int = 0,
 ) -> Optimizer:
     """Build an optimizer over the model's trained parameters.
 
@@ -72,6 +77,8 @@ def build(
             gathers momentum, and under Adam it is rescaled as the gradient is.
         options: more options of that optimizer, by torch's names; they win.
         factors: on the learning rate, by the names of parameters; 1 for those that are not named.
+        bias_lr: one more factor on that of biases, the offsets of norms included.
+        lookahead: see ``lookahead.look_ahead``; 0 does not.
 
     Raises:
         SettingsError: the name or an option is unknown, or a value is out of the optimizer's range.
@@ -96,13 +103,34 @@ def build(
     if name.lower() in OPTIMIZERS and (momentum or name.lower() != "sgd"):
         values |= OPTIMIZERS[name.lower()].options
     values |= dict(options or {})
+    if bias_lr != 1:
+        own = [name for name, p in model.named_parameters() if p.ndim == 1 and name.rpartition(".")[2] == "bias"]
+        factors = {**(factors or {}), **{name: bias_lr * (factors or {}).get(name, 1.0) for name in own}}
     parts = groups(model, values["lr"], weight_decay, factors)
+    if bias_lr != 1:
+        parts.sort(key=lambda part: part["params"][0].ndim < 2)  # the rate that is told is that of the weights
+    if name.lower() == "muon":
+        parts = by_adam(model, parts)
     if by_us:
         parts = [{**part, "weight_decay": 0.0, "decay": part["weight_decay"]} for part in parts]
     made = make(builder, parts, values)
     if by_us:
         made.register_step_pre_hook(_decay)
+    if lookahead:
+        look_ahead(made, lookahead)
     return made
+
+
+def by_adam(model: nn.Module, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Divide Muon's groups: what is no matrix, and the last layer, whose rows are classes, go by Adam."""
+    stages = getattr(model, "stages", None)
+    head = {id(p) for p in stages()["head"].parameters()} if callable(stages) else set()
+    divided = []
+    for part in parts:
+        for adam in (False, True):
+            mine = [p for p in part["params"] if (p.ndim < 2 or id(p) in head) == adam]
+            divided += [{**part, "params": mine, "adam": adam}] if mine else []
+    return divided
 
 
 @torch.no_grad()
