@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sightline.beginning import begin
-from sightline.course import check_sizes
 from torch import nn
 
 import sightline
@@ -18,6 +16,8 @@ from sightline.data.augment import Augment, augment
 from sightline.data.preprocess import Preprocessing
 from sightline.data.stream import Stream
 from sightline.errors import SettingsError
+from sightline.making.beginning import begin
+from sightline.making.course import check_sizes
 from sightline.models.network import Network
 from sightline.models.whitening import kernels, whiten
 from sightline.recipes import reading
