@@ -47,9 +47,9 @@ class Contender:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
             start = self.clock()
             loss = nn.functional.cross_entropy(self.model.train()(self.x).float(), self.y)
-            self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            self.optimizer.zero_grad()  # the networks wait for their turns without gradients, in half the memory
             middle = self.clock()
             with torch.inference_mode():
                 self.model.eval()(self.x)
