@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 import sightline
 from sightline.data import arrays
@@ -19,6 +20,7 @@ from sightline.data.balance import METHODS
 from sightline.errors import SettingsError
 from sightline.making import assembly
 from sightline.making.prepared import prepare
+from sightline.models.weights import read
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training.trainer import Trainer
@@ -184,6 +186,17 @@ def test_smote_on_photos_learns_the_last_layer_anew_and_shows_it(tmp_path: Path)
     assert (run.folder.figures / "smote.png").read_bytes().startswith(b"\x89PNG")
     assert "Last layer" in run.folder.report.read_text()
     assert not (plain.folder.figures / "smote.png").exists()
+
+
+def test_snapshots_of_a_run_with_smote_learn_their_last_layers_anew_too(tmp_path: Path) -> None:
+    source, cyclic = skewed_set((90, 30, 12)), {"schedule": "cyclic", "cycles": 2, "epochs": 4}
+    run, plain = (train(source, tmp_path, balance=b, name=b, **cyclic) for b in ("smote", "none"))
+    for (_, ours), (_, other) in zip(run.snapshots(), plain.snapshots(), strict=True):
+        (kept, about), (before, about_before) = read(ours), read(other)
+        assert about == about_before
+        assert [name for name in kept if not torch.equal(kept[name], before[name])] == list(kept)[-2:]
+    state = load_file(run.folder.best)
+    assert all(torch.equal(state[name], value) for name, value in run.model.state_dict().items())
 
 
 def test_smote_on_signals_draws_lines_between_them_and_shows_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from sightline.data.smote import Invented, some
 from sightline.data.stream import Stream
 from sightline.making.prepared import Prepared
 from sightline.metrics import Accuracy, BalancedAccuracy, BalancedLoss, Metric
+from sightline.models import weights
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training import head
@@ -56,7 +58,8 @@ def learn_last_layer(trainer: Trainer, data: Prepared, settings: Settings, progr
     """Learn the last layer anew where the settings ask for SMOTE among features; see ``training.head``.
 
     Args:
-        trainer: has ended; its model, with the best weights, gets another last layer, and so do the stored ones.
+        trainer: has ended; its model, with the best weights, gets another last layer, and so do the stored ones, those
+            of snapshots included.
         data: of the training.
         settings: of the training.
         progress: shows it.
@@ -90,6 +93,13 @@ def learn_last_layer(trainer: Trainer, data: Prepared, settings: Settings, progr
     found = head.relearn(last, values, labels, neighbours=chosen.neighbours, seed=settings.seed, progress=progress)
     if trainer.folder:
         save_weights(trainer.folder.best, network.state_dict(), epoch=trainer.best_epoch)
+        for path in sorted(trainer.folder.snapshots.glob("*.safetensors")):  # they vote, too
+            _, told = weights.read(path)
+            weights.read_weights(network, path)
+            seen = head.features(network, stream(rows), trainer.precision)
+            head.relearn(last, seen, labels, neighbours=chosen.neighbours, seed=settings.seed, progress=progress)
+            save_weights(path, network.state_dict(), **json.loads(told["sightline"]))
+        weights.read_weights(network, trainer.folder.best)
     sentence = (
         f"learnt anew on the features of {len(rows):,} training {kind}s and of {len(found.first):,} points that SMOTE "
         f"invented among them: balanced accuracy on validation {kind}s {before:.1%} before, {judged():.1%} after"
