@@ -1,0 +1,294 @@
+"""A network and objectives -> the image that each of them likes best, found by gradient ascent, many at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from sightline.models.plan import Shape
+from sightline.progress import Progress, Task
+from sightline.seeing.canvas import Canvas
+from sightline.seeing.layers import Layers, layers
+from sightline.seeing.nature import Nature, usual
+from sightline.seeing.objectives import LOGITS, Objective, check
+from sightline.seeing.redirect import Redirected
+from sightline.seeing.taps import Taps
+from sightline.seeing.transforms import transform
+
+RATE = 0.05
+"""Step of Adam, on coefficients (Olah et al. 2017)."""
+
+LOOK = 16
+"""Steps from one look at the clean image to the next."""
+
+PATIENCE = 4
+"""Looks without a gain of 1 % after which an image is finished."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dream:
+    """An image made for an objective.
+
+    Attributes:
+        name: the objective as text.
+        image: float32 (C, *positions), an input of the network, within the range of the data.
+        start: the objective on the image it began with; where it had to begin again, on the first of these.
+        value: the objective on ``image``, seen straight.
+        curve: the objective every ``LOOK`` steps, from the start on.
+        steps: taken until it was finished.
+        woken: how it was begun: ``noise``, ``strong noise``, ``an example``, ``a photo``.
+        logits: float32 (K,), what the network says of ``image``; empty where it cannot take images of this size.
+    """
+
+    name: str
+    image: Tensor
+    start: float
+    value: float
+    curve: tuple[float, ...]
+    steps: int
+    woken: str
+    logits: Tensor
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was found that excites it more than what it began with."""
+        return self.value > self.start
+
+    @property
+    def probabilities(self) -> Tensor:
+        """What the network makes of its logits, float32 (K,)."""
+        return self.logits.softmax(0)
+
+
+def dream(
+    model: nn.Module,
+    objectives: Sequence[Objective],
+    shape: Shape,
+    *,
+    nature: Nature | None = None,
+    known: Layers | None = None,
+    examples: Tensor | None = None,
+    begin: Tensor | None = None,
+    steps: int = 256,
+    diversity: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Dream]:
+    """Make an image for each objective; all of them in one batch.
+
+    The recipe is that of Olah et al. 2017 (Feature Visualization), at the network's own size and in the range, the
+    colours and the spectrum of its data. Each image depends on its objective and the seed, not on the others in the
+    batch (unless they are to be diverse), up to the rounding of sums.
+
+    Args:
+        model: any module; it is left exactly as it was.
+        objectives: what to excite, see ``sightline.seeing.objectives``; the same one twice starts at different noise.
+        shape: (C, *positions) of an image.
+        nature: what the data are like; None: usual values.
+        known: the model's layers, if they are known already.
+        examples: float (N, C, *positions): where an objective stays silent, it starts again at the one that excites
+            it most.
+        begin: float (C, *positions), a photo to start at instead of noise.
+        steps: at most; an image without gain for long is finished earlier.
+        diversity: above 0, images for the same objective are pushed apart: by the cosine of the Gram matrices of the
+            layer they are made for, weighed by this share of the objective.
+        seed: of noise and movements.
+        progress: shows the steps.
+
+    Raises:
+        ModelError: the model cannot be looked into, or has no such layer, unit or class.
+    """
+    known = known or layers(model, shape)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    canvas = Canvas(shape, nature or usual(shape[0]), device)
+    wanted = tuple(dict.fromkeys(name for objective in objectives for name in objective.layers if name != LOGITS))
+    outside = any(LOGITS in objective.layers for objective in objectives)
+    classes = logits(model, canvas.paint(canvas.noise(1, seed=seed))).shape[1] if outside else 0
+    for objective in objectives:
+        check(objective, known, classes)
+    repeats = [sum(o is objective for o in objectives[:i]) for i, objective in enumerate(objectives)]
+    stop = not outside and all(known[name].calls == 1 for name in wanted)
+    with Taps(model, wanted, stop=stop) as taps, differentiable(model), _task(progress, steps) as task:
+        ascent = _Ascent(taps, canvas, known, steps, diversity, seed, task)
+        if begin is not None:
+            found = ascent.run(
+                objectives, canvas.read(begin[None]).repeat(len(objectives), *[1] * len(shape)), "a photo"
+            )
+        else:
+            found = ascent.run(objectives, canvas.noise(max(repeats) + 1, seed=seed)[repeats], "noise")
+            found = _awake(ascent, objectives, found, examples)
+    said = logits(model, torch.stack([one.image for one in found]))
+    return [replace(one, logits=said[i]) for i, one in enumerate(found)]
+
+
+def _awake(
+    ascent: _Ascent, objectives: Sequence[Objective], found: list[Dream], examples: Tensor | None
+) -> list[Dream]:
+    """Begin again where nothing moved: at strong noise, then at the example that excites the objective most."""
+    for again in ("strong noise", "an example"):
+        silent = [i for i, one in enumerate(found) if not one.moved]
+        asked = [objectives[i] for i in silent]
+        if not asked or (again == "an example" and examples is None):
+            continue
+        if again == "strong noise" or examples is None:
+            coefficients = ascent.canvas.noise(len(asked), seed=ascent.seed + 1, spread=1.0)
+        else:
+            best = evaluate(ascent.taps, asked, examples, ascent.known).argmax(dim=1)
+            coefficients = ascent.canvas.read(examples[best])
+        for i, one in zip(silent, ascent.run(asked, coefficients, again), strict=True):
+            found[i] = replace(one, start=found[i].start) if one.value > found[i].value else found[i]
+    return found
+
+
+class _Ascent:
+    """What stays the same for all ascents of a batch."""
+
+    def __init__(
+        self, taps: Taps, canvas: Canvas, known: Layers, steps: int, diversity: float, seed: int, task: Task | None
+    ) -> None:
+        self.taps, self.canvas, self.known = taps, canvas, known
+        self.steps, self.diversity, self.seed, self.task = steps, diversity, seed, task
+
+    def run(self, objectives: Sequence[Objective], begin: Tensor, woken: str) -> list[Dream]:
+        """Climb from coefficients (B, C, *positions), one for each objective."""
+        numbers = torch.Generator().manual_seed(self.seed)
+        coefficients = begin.clone().requires_grad_()
+        climber = torch.optim.Adam([coefficients], lr=RATE, eps=1e-30)  # scores differ by many powers of ten
+        book = _Book(len(objectives))
+        book.note(0, *self._look(objectives, coefficients))
+        for step in range(1, self.steps + 1):
+            moves = numbers.get_state()
+            gradient = self._slope(objectives, coefficients, numbers)
+            silent = gradient.flatten(1).abs().amax(dim=1) == 0
+            if silent.any():
+                numbers.set_state(moves)
+                with Redirected():
+                    gradient[silent] = self._slope(objectives, coefficients, numbers)[silent]
+            coefficients.grad = -gradient
+            climber.step()
+            if self.task:
+                self.task.advance()
+            if (step % LOOK == 0 or step == self.steps) and book.note(step, *self._look(objectives, coefficients)):
+                break
+        return [
+            Dream(o.name, book.images[i].cpu(), c[0], max(c), tuple(c), book.ended[i], woken, torch.empty(0))
+            for i, (o, c) in enumerate(zip(objectives, book.curves, strict=True))
+        ]
+
+    def _slope(self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator) -> Tensor:
+        """Give the gradient of all scores with respect to the coefficients, the images seen a little moved."""
+        heard = hear(self.taps, transform(self.canvas.paint(coefficients), numbers), self.known)
+        score = values(objectives, heard)
+        if self.diversity:
+            score = score - self.diversity * score.detach().abs() * alike(objectives, heard)
+        return torch.autograd.grad(score.sum(), coefficients)[0]
+
+    def _look(self, objectives: Sequence[Objective], coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the images as they are, and their scores."""
+        with torch.no_grad():
+            images = self.canvas.paint(coefficients)
+            return images, values(objectives, hear(self.taps, images, self.known))
+
+
+class _Book:
+    """The best image of each objective so far, and which of them are finished."""
+
+    def __init__(self, count: int) -> None:
+        self.images = torch.empty(0)
+        self.curves: list[list[float]] = [[] for _ in range(count)]
+        self.ended = [0] * count
+        self._open = [True] * count
+
+    def note(self, step: int, images: Tensor, scores: Tensor) -> bool:
+        """Write down what was seen after a step; say whether all are finished."""
+        if not step:
+            self.images = images.clone()
+        for i, score in enumerate(scores.tolist()):
+            if not self._open[i]:
+                continue
+            if math.isfinite(score) and score > max(self.curves[i], default=-math.inf):
+                self.images[i] = images[i]
+            self.curves[i].append(score if math.isfinite(score) else -math.inf)
+            self.ended[i] = step
+            self._open[i] = not _flat(self.curves[i])
+        return not any(self._open)
+
+
+def _flat(curve: Sequence[float]) -> bool:
+    """Whether the last looks brought less than 1 % of all that was gained, or nothing ever came."""
+    if len(curve) <= PATIENCE:
+        return False
+    before, now = max(curve[:-PATIENCE]), max(curve)
+    return now - before <= 0.01 * (now - curve[0])
+
+
+def hear(taps: Taps, x: Tensor, known: Layers) -> dict[str, Tensor]:
+    """Run inputs through a model and give what was asked for, units behind the batch; ``LOGITS`` if it came so far."""
+    logits = taps.run(x)
+    heard = {name: known[name].maps(taps[name]) for name in taps.names}
+    return heard if logits is None else {**heard, LOGITS: logits}
+
+
+def values(objectives: Sequence[Objective], heard: Mapping[str, Tensor]) -> Tensor:
+    """Measure each objective on its own image, (B,)."""
+    apart = {name: maps.unbind(0) for name, maps in heard.items()}  # one node of the graph, not one for each slice
+    return torch.cat(
+        [
+            objective({name: apart[name][i].unsqueeze(0) for name in objective.layers})
+            for i, objective in enumerate(objectives)
+        ]
+    )
+
+
+def evaluate(taps: Taps, objectives: Sequence[Objective], inputs: Tensor, known: Layers, *, batch: int = 128) -> Tensor:
+    """Measure every objective on every input: float32 (objectives, N), on the processor."""
+    device = next((p.device for p in taps.model.parameters()), torch.device("cpu"))
+    found = []
+    with torch.no_grad():
+        for first in range(0, len(inputs), batch):
+            heard = hear(taps, inputs[first : first + batch].to(device), known)
+            found.append(torch.stack([objective(heard) for objective in objectives]).float().cpu())
+    return torch.cat(found, dim=1)
+
+
+def alike(objectives: Sequence[Objective], heard: Mapping[str, Tensor]) -> Tensor:
+    """Say how much each image is like the others made for the same objective: mean cosine of Gram matrices, (B,)."""
+    likeness = []
+    for i, objective in enumerate(objectives):
+        name = objective.layers[0]
+        others = [k for k, other in enumerate(objectives) if other is objective and k != i]
+        flat = heard[name].flatten(2) if heard[name].ndim > 2 else heard[name].unsqueeze(2)
+        gram = torch.nn.functional.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1)
+        likeness.append((gram[i] * gram[others].detach()).sum(1).mean() if others else flat.new_zeros(()))
+    return torch.stack(likeness)
+
+
+def logits(model: nn.Module, images: Tensor, *, batch: int = 256) -> Tensor:
+    """What the whole network says of images, float32 (B, K) on the processor; (B, 0) where they do not pass through."""
+    device = next((p.device for p in model.parameters()), images.device)
+    said = []
+    with Taps(model) as taps, torch.no_grad():
+        try:
+            for first in range(0, len(images), batch):
+                part = images[first : first + batch]
+                out = taps.run(part.to(device))
+                said.append(torch.empty(len(part), 0) if out is None or out.ndim != 2 else out.float().cpu())
+        except (RuntimeError, ValueError):
+            return torch.empty(len(images), 0)
+    return torch.cat(said)
+
+
+def differentiable(model: nn.Module) -> AbstractContextManager[None]:
+    """Let recurrent layers be differentiated in evaluation mode, which CUDA's own kernels refuse."""
+    if any(isinstance(part, nn.RNNBase) for part in model.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
+def _task(progress: Progress | None, steps: int) -> AbstractContextManager[Task | None]:
+    return progress.task("Dreaming", total=steps) if progress else nullcontext()
