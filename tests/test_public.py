@@ -99,7 +99,7 @@ COMMANDS: dict[str, set[str]] = {
     "scaling": {"classes", "plot", "data-dir", "download", "json", "quiet"},
     "models": {"input", "classes", "option", "dense", "draw", "json"},
     "cache": {"clear", "json"},
-    "doctor": {"json"},
+    "doctor": {"bench", "json", "quiet"},
     "see gallery": {"quiet"},
     "see kernels": {"layer", "json"},
     "see arithmetic": {

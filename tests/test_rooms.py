@@ -30,7 +30,7 @@ LAYERS = (
     ("diagnosis", "seeing", "voting", "tune"),
     ("reports", "serving"),
     ("sights",),
-    ("making",),
+    ("making", "measuring"),
     ("estimator", "doctor"),
     ("comparison", "ensembles", "auditing"),
     ("opened", "recipes", "hub", "improving"),

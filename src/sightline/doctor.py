@@ -14,7 +14,11 @@ import torch
 
 import sightline
 from sightline.data.cache import cached, folder
+from sightline.measuring import machine
+from sightline.measuring.turns import Pace
+from sightline.progress import Progress
 from sightline.training import device as devices
+from sightline.training import memory
 from sightline.training.precision import Precision
 
 EXTRAS = {
@@ -25,6 +29,7 @@ EXTRAS = {
     "gin": "gin",
     "parquet": "pyarrow",
     "serve": "openvino",
+    "jpeg": "simplejpeg",
 }
 """Extra -> the package it brings."""
 
@@ -57,6 +62,16 @@ def examine() -> dict[str, Any]:
         ],
         "cache": f"{folder()}: {len(entries)} sets, {sum(entry.bytes for entry in entries) / 1e6:,.0f} MB",
     }
+
+
+def bench(progress: Progress | None = None, *, rounds: int = 3) -> list[tuple[str, list[Pace]]]:
+    """Measure what each lever of speed gives on this machine; see ``measuring.machine``.
+
+    Like a training, it lets the process keep the memory that it frees.
+    """
+    memory.keep_memory()
+    device, _ = devices.choose("auto")
+    return list(machine.measure(device, rounds=rounds, progress=progress).items())
 
 
 def matrix_speed(device: torch.device, side: int = 1024, seconds: float = 0.2) -> dict[str, float]:

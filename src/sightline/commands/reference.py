@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.commands.arguments import AsJson, print_json, show
+from sightline.commands.arguments import AsJson, Quiet, print_json, progress_for, show
 from sightline.errors import SettingsError
 from sightline.flags import pairs
 
@@ -47,12 +47,23 @@ def models(
     show(listing)
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Also measure, for about a minute, what each lever gives here.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Say what this machine has and what is fast on it: versions, devices, precisions, extras."""
+    from sightline.doctor import bench as measure
     from sightline.doctor import examine
     from sightline.reports.tables import two_columns
 
     facts = examine()
+    if bench:
+        paces = measure(progress_for(quiet))
+        told = {topic: [pace.as_dict() if as_json else pace.sentence for pace in found] for topic, found in paces}
+        facts = {**facts, **told}
     if as_json:
         print_json(facts)
         return

@@ -15,13 +15,14 @@ import threading
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError, features
 
 from sightline.data.flatten import flatten, to_channels
 from sightline.data.preprocess import Resize
@@ -277,13 +278,13 @@ def decode_image(
     if reduce and size is not None and format_ in ("JPEG", "MPO"):
         _draft(image, size, resize, turn)
     with _one_heavy if image.width * image.height > _HEAVY else nullcontext():
-        image.load()
+        loaded = (_jpeg(image) if reduce else None) or _loaded(image)
         later = _orientation(image)  # PNG may tell it only now; TIFF has been turned by Pillow, and now says 1
         if turn is None or later is None:
             odd.append("damaged EXIF")
         elif turn != 1 or later != 1:
             odd.append("EXIF-rotated")
-        flat = flatten(image, odd)
+        flat = flatten(loaded, odd)
         if later in _TURNS:
             flat = flat.transpose(_TURNS[later])
         array = fit([flat], size or (flat.height, flat.width), resize)
@@ -304,6 +305,50 @@ def _draft(image: Image.Image, size: tuple[int, int], resize: Resize, turn: int 
     height, width = scaled(image.size if sideways else image.size[::-1], size, resize)
     wanted = (height, width) if sideways else (width, height)
     cast(Any, image).draft(None, tuple(max(1, int(side * GAP)) for side in wanted))
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    image.load()
+    return image
+
+
+def _jpeg(image: Image.Image) -> Image.Image | None:
+    """Decode a JPEG file by simplejpeg, if that is installed: the same pixels as Pillow's, in half the time.
+
+    Both use libjpeg-turbo, with the same arithmetic; at the resolution that ``_draft`` has set. Whatever the file has
+    that is odd is left to Pillow, which then decides whether that is a fault.
+    """
+    decoder = _simplejpeg()
+    if decoder is None or image.format != "JPEG" or image.mode not in ("RGB", "L"):
+        return None
+    file = cast(Any, image).fp
+    file.seek(0)
+    try:
+        pixels = decoder.decode_jpeg(
+            file.read(),
+            "RGB" if image.mode == "RGB" else "GRAY",
+            fastdct=False,
+            fastupsample=False,
+            min_height=image.height,
+            min_width=image.width,
+        )
+    except ValueError:
+        return None
+    if pixels.shape[:2] != image.size[::-1]:
+        return None
+    return Image.fromarray(pixels if image.mode == "RGB" else pixels[..., 0])
+
+
+@cache
+def _simplejpeg() -> Any:
+    """Give the module, or None where it is missing, or where Pillow was built on another library than it has."""
+    if not features.check_feature("libjpeg_turbo"):
+        return None
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    return simplejpeg
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.data.augment import Augment, augment
+from sightline.data.paging import Pages
 from sightline.data.preprocess import Preprocessing
 from sightline.data.randomness import shuffled, uniforms
 from sightline.data.smote import Invented, mix
@@ -103,6 +104,7 @@ class Stream:
             _check_labels(labels, self.rows, self.num_classes)
         _check_batch(batch_size, len(self.rows), drop_last)
         self.augment.check(preprocessing)
+        self._pages = Pages(array)
         self._store = array if isinstance(array, Tensor) else as_tensor(array)
         target = labels[self.rows].astype(np.int64 if whole else np.float32)
         self._targets = torch.from_numpy(target).to(self.device)
@@ -166,9 +168,12 @@ class Stream:
         """Bring rows of the store to the device, as stored."""
         index = torch.from_numpy(rows.astype(np.int64, copy=False)).to(self._store.device)
         if self.device.type != "cuda" or self._store.device.type != "cpu":
-            return self._store.index_select(0, index).to(self.device)
+            read = self._store.index_select(0, index)
+            self._pages.read(read.nbytes)
+            return read.to(self.device)
         pinned = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype, pin_memory=True)
         torch.index_select(self._store, 0, index, out=pinned)
+        self._pages.read(pinned.nbytes)
         return pinned.to(self.device, non_blocking=True)
 
     def peek(self, count: int = 16) -> Batch:

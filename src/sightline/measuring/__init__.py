@@ -1,0 +1,1 @@
+"""Ways to do the same work -> how much faster one is than another, here and now; what this machine gives."""
