@@ -102,6 +102,7 @@ COMMANDS: dict[str, set[str]] = {
     "doctor": {"bench", "json", "quiet"},
     "see gallery": {"quiet"},
     "see kernels": {"layer", "json"},
+    "see landscape": {"points", "reach", "images", "part", "seed", "minutes", "plot", "json", "quiet"},
     "see arithmetic": {
         "kernel",
         "size",

@@ -58,7 +58,7 @@ def _panel(title: str, walk: Walk, found: Scaling) -> str:
     ]
     for share in LEVELS:
         level = found.last + share * (found.first - found.last)
-        places = [(across(u), up(v), across(s), up(t)) for u, v, s, t in _segments(grid, losses, level)]
+        places = [(across(u), up(v), across(s), up(t)) for u, v, s, t in segments(grid, losses, level)]
         path = "".join(f"M{number(a)} {number(b)}L{number(c)} {number(d)}" for a, b, c, d in places)
         if path:
             body.append(tag("path", d=path, kind="line valid thin faint"))
@@ -87,7 +87,7 @@ def _reach(walk: Walk) -> tuple[tuple[float, float], tuple[float, float]]:
     return ends[0], ends[1]
 
 
-def _segments(grid: NDArray[np.float64], losses: NDArray[np.float64], level: float) -> list[tuple[float, ...]]:
+def segments(grid: NDArray[np.float64], losses: NDArray[np.float64], level: float) -> list[tuple[float, ...]]:
     """Trace a contour by marching squares: segments (u, v, s, t) in the coordinates of the grid.
 
     Args:

@@ -49,6 +49,7 @@ class Landscape:
         losses: float64 (n, n), nats: row i, column j is the loss after ``places[i]`` of the second direction and
             ``places[j]`` of the first; NaN where it has not been measured.
         errors: float64 (n, n): share of images taken for another class, likewise.
+        classes: K; guessing has a loss of log(K).
         images: how many were looked at.
         seed: of the directions.
         key: what it was measured of: weights, images, directions.
@@ -58,6 +59,7 @@ class Landscape:
     places: Floats
     losses: Floats
     errors: Floats
+    classes: int
     images: int
     seed: int
     key: str
@@ -116,6 +118,7 @@ class Landscape:
         return {
             "name": self.name,
             "reach": float(self.places[-1]),
+            "classes": self.classes,
             "images": self.images,
             "seed": self.seed,
             "key": self.key,
@@ -180,8 +183,10 @@ def landscape(
         )
     progress, precision = progress or Progress(quiet=True), precision or Precision("fp32", device)
     ways = directions(model, seed)
-    found = _begun(path, name, points, reach, seed, x, labels, model)
     walker = copy.deepcopy(model).to(device).eval().requires_grad_(False)
+    with torch.inference_mode():
+        classes = walker(x[:1].to(device)).shape[-1]
+    found = _begun(path, name, points, reach, seed, classes, x, labels, model)
     precision.arrange(walker)
     start = {key: p.clone() for key, p in walker.named_parameters() if key in ways}
     one, other = ({key: pair[i].to(device) for key, pair in ways.items()} for i in (0, 1))
@@ -249,23 +254,34 @@ def read(path: Path) -> Landscape:
         told = json.loads(path.read_text(encoding="utf-8"))
         losses, errors = (np.array(told[name], np.float64) for name in ("losses", "errors"))
         places = np.linspace(-told["reach"], told["reach"], len(losses))
-        return Landscape(told["name"], places, losses, errors, told["images"], told["seed"], told["key"])
+        counts = (int(told["classes"]), int(told["images"]), int(told["seed"]))
+        return Landscape(str(told["name"]), places, losses, errors, *counts, str(told["key"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"'{path}' is no landscape: {error}.", "Measure it again, into another file.") from None
 
 
 def _begun(
-    path: Path | None, name: str, points: int, reach: float, seed: int, x: Tensor, labels: Tensor, model: nn.Module
+    path: Path | None,
+    name: str,
+    points: int,
+    reach: float,
+    seed: int,
+    classes: int,
+    x: Tensor,
+    labels: Tensor,
+    model: nn.Module,
 ) -> Landscape:
-    """Take up what the file holds, if that is the same question; else begin."""
-    digest = hashlib.sha256(f"{points} {reach} {seed}".encode())
+    """Take up what the file holds, if that is the same plane, if need be from a coarser grid; else begin."""
+    digest = hashlib.sha256(f"{reach} {seed}".encode())
     for tensor in (x, labels, *model.state_dict().values()):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     key = digest.hexdigest()[:32]
+    losses, errors = (np.full((points, points), np.nan) for _ in range(2))
     if path is not None and path.is_file() and (kept := read(path)).key == key:
-        return kept
-    empty = [np.full((points, points), np.nan) for _ in range(2)]
-    return Landscape(name, np.linspace(-reach, reach, points), empty[0], empty[1], len(x), seed, key)
+        step, rest = divmod(points - 1, len(kept.places) - 1)
+        if not rest:
+            losses[::step, ::step], errors[::step, ::step] = kept.losses, kept.errors
+    return Landscape(name, np.linspace(-reach, reach, points), losses, errors, classes, len(x), seed, key)
 
 
 def _score(model: nn.Module, batches: list[tuple[Tensor, Tensor]], precision: Precision) -> tuple[float, float]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import typer
 
-from sightline.commands.seeing import lessons, looking
+from sightline.commands.seeing import lessons, looking, surveys
 from sightline.errors import SettingsError, did_you_mean
 
 PARTS: tuple[Callable[..., None], ...] = (
     looking.gallery,
     looking.kernels,
+    surveys.landscape,
     lessons.arithmetic,
 )
 """Every part, in the order in which ``sightline see --help`` lists them."""
