@@ -31,6 +31,14 @@ HIGH = 1000.0
 BANDS = 16
 """Shades from the least loss to the largest."""
 
+STYLE = (
+    ".height { fill: color-mix(in srgb, var(--right) calc(var(--h) * 1%), var(--paper)); }"
+    ".mesh { stroke: var(--ink); stroke-width: .4; stroke-opacity: .35; stroke-linejoin: round; }"
+    ".contour { fill: none; stroke: var(--ink); stroke-width: .75; stroke-opacity: .4; }"
+    ".guess { fill: none; stroke: var(--wrong); stroke-width: 2; }"
+)
+"""Rules of these drawings alone; colours are those of all (``chart.css``)."""
+
 TURN, TILT, RISE = pi / 4, 0.6, 130.0
 """How a surface is looked at: turned about its middle, from above by the tilt's part, heights in units."""
 
@@ -50,7 +58,7 @@ def landscapes(found: Sequence[Landscape]) -> Svg:
     high = min(max(float(losses.max()) for _, losses in grids), HIGH)
     scale = Scale(max(low, 1e-6), max(high, low * 10, 1e-5), 0.0, 1.0, log=True)
     guess = log(found[0].classes)
-    body = []
+    body = [tag("style", STYLE)]
     for i, (each, (places, losses)) in enumerate(zip(found, grids, strict=True)):
         clipped = np.clip(losses, scale.low, scale.high)
         parts = [
