@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import histories
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.diagnosis.evidence import Evidence, of_rows
-from sightline.diagnosis.terms import TERMS
+from sightline.diagnosis.terms import TERMS, page
 from sightline.diagnosis.verdict import judge
 
 
@@ -172,3 +173,12 @@ class TestAdvice:
         assert all(each.setting != "epochs" for each in judge(histories.overfitted()).advice)
         foreign = replace(histories.overfitted(), best_kept=False)
         assert judge(foreign).advice[0].setting == "epochs"
+
+
+@pytest.mark.parametrize("code", TERMS)
+def test_every_finding_has_a_page_that_the_index_links(code: str) -> None:
+    root = Path(__file__).parents[2]
+    text = (root / page(code)).read_text(encoding="utf-8")
+    assert f"`{code}`" in text
+    assert TERMS[code].idea in text
+    assert f"({Path(page(code)).name})" in (root / "docs" / "diagnosis" / "index.md").read_text(encoding="utf-8")

@@ -244,6 +244,9 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 """What helps against what, the most likely first. Within a rank, remedies equal each other."""
 
 
+REFERENCE = "fit/worse-than-reference"
+
+
 def advise(findings: Sequence[Finding], m: Measures) -> tuple[Advice, ...]:
     """List changes, the most promising first; nothing is advised that is set already, and nothing twice.
 
@@ -265,7 +268,10 @@ def choices(findings: Sequence[Finding], m: Measures) -> tuple[tuple[Advice, ...
     """
     given: list[tuple[Advice, ...]] = []
     taken: set[str] = set()
+    explained = any(finding.code in REMEDIES and finding.code not in (REFERENCE, "fit/gap") for finding in findings)
     for finding in findings:
+        if explained and finding.code == REFERENCE:  # what else was found says why, and what helps
+            continue
         ranks: dict[int, list[tuple[Remedy, Any]]] = {}
         for remedy in REMEDIES.get(finding.code, ()):
             value = remedy.value(m)

@@ -15,7 +15,7 @@ LEAKS = ("data/duplicate-across-splits",)
 def label_noise(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find validation labels that a network which never saw them confidently contradicts."""
     noise = m.after("label_noise")
-    if not noise or noise["low"] is None or noise["low"] <= limits.noise:
+    if not noise or noise["low"] is None or noise["low"] <= limits.noise or not _knows(m):
         return None
     return found(
         "data/label-noise",
@@ -84,7 +84,7 @@ def validation_differs(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 def miscalibrated(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Note confidence that cannot be believed, beyond what chance would show."""
     told = m.after("calibration")
-    if not told or told["low"] is None or told["low"] <= 0.05:
+    if not told or told["low"] is None or told["low"] <= 0.05 or not _knows(m):
         return None
     return found(
         "fit/miscalibrated",
@@ -94,6 +94,11 @@ def miscalibrated(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         error={name: told[name] for name in ("value", "low", "high")},
         temperature=told["temperature"],
     )
+
+
+def _knows(m: Measures) -> bool:
+    """Say whether the network has learnt enough for its answers to mean something."""
+    return m.level is not None and m.level < 0.7
 
 
 RULES = (leak, label_noise, validation_differs, validation_small, miscalibrated)

@@ -133,10 +133,11 @@ def of_run(folder: RunFolder) -> Evidence:
     """Read what a run folder holds, finished or not.
 
     Raises:
-        RunError: a file is damaged, or there is no history yet.
+        RunError: a file is damaged, or there is no history yet and the training has not failed.
     """
     state = folder.read_state()
-    rows = _rows(folder.need(folder.history, "diagnose it"))
+    failed = state.get("status") == "failed" and not folder.history.is_file()  # in its first epoch: that is a verdict
+    rows = [] if failed else _rows(folder.need(folder.history, "diagnose it"))
     data = folder.read_json(folder.data) if folder.data.is_file() else {}
     scores = folder.read_json(folder.evaluation) if folder.evaluation.is_file() else {}
     counts = {part: sum(each) for part, each in data.get("counts", {}).items() if each is not None}

@@ -18,7 +18,7 @@ NAMED = 5
 
 def not_finite(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a loss that became NaN or infinite."""
-    stopped = str(m.of.state.get("stopped", ""))
+    stopped = str(m.of.state.get("stopped", "")).partition("\n")[0]
     failed = m.of.state.get("status") == "failed" and "NaN" in stopped
     lost = [
         int(epoch)
@@ -80,7 +80,7 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         worst = float(np.nanmax(losses)) / m.of.chance
         if worst > limits.spike:
             at = int(m.of.epochs[int(np.nanargmax(losses))])
-            grounds.append(f"in epoch {at} the training loss was {worst:.1f} times that of guessing")
+            grounds.append(f"in epoch {at} the training loss was {worst:.3g} times that of guessing")
             evidence["spike"] = worst
     if m.update is not None and m.update > limits.update_high:
         grounds.append(f"single steps changed the weights by {m.update:.1%}, where 0.1 % is usual")
@@ -115,6 +115,13 @@ def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if batch.get("own", {}).get("verdict") == "unmoved" and batch.get("reference", {}).get("verdict") == "fitted":
         grounds.append("with this rate not even one batch of 16 images is fitted, though the network can")
         evidence["one_batch"] = batch["own"]["last"]
+    falling = float((np.diff(m.of.fitted) < 0).mean()) if m.epochs >= 5 else 0.0
+    small = m.update is not None and m.update < limits.update_high / 10
+    if m.level > 0.8 and small and falling >= limits.creep:
+        grounds.append(
+            f"after {m.epochs} epochs {1 - m.level:.0%} of the loss of guessing is gone, though it never rested"
+        )
+        evidence["falling"] = falling
     if not grounds:
         return None
     return found(
@@ -146,10 +153,10 @@ def dead_units(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     bad = {layer: share for layer, share in dead.items() if share > limits.dead}
     if not bad:
         return None
-    hard = max(bad.values()) > 0.95
+    learns = m.level is not None and m.level < limits.level
     return found(
         "training/dead-units",
-        "error" if hard else "warning",
+        "note" if learns else "error" if max(bad.values()) > 0.95 else "warning",
         f"more than {limits.dead:.0%} of the units are off for every image in {_layers(bad)}.",
         layers=bad,
         threshold=limits.dead,
@@ -258,11 +265,13 @@ def first_loss(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     ratio = start["loss"] / start["chance"]
     if ratio <= limits.first_loss and math.isfinite(ratio):
         return None
+    never = m.finite and m.epochs > 2 and float(m.of.valid.min()) > start["chance"]
     return found(
         "setup/first-loss",
-        "warning",
+        "error" if never else "warning",
         f"before the first step the loss was {start['loss']:.3g} nats, {ratio:.1f} times that of guessing "
-        f"({start['chance']:.3g}): the first weights are too large.",
+        f"({start['chance']:.3g}): the first weights are too large"
+        + (f", and validation never cost less than {float(m.of.valid.min()):.3g}." if never else "."),
         loss=start["loss"],
         chance=start["chance"],
         threshold=limits.first_loss,
@@ -299,8 +308,8 @@ def setup_rate(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "setup/rate",
         "warning",
-        f"with this learning rate{_rate(m)} the loss on one batch of {own['images']} images {how} in {own['steps']} "
-        "steps, although the network can learn it: the rate is too "
+        f"with this learning rate{_rate(m)} the loss on one batch of {own['images']} images {how} in "
+        f"{own['steps']} step{'s' * (own['steps'] != 1)}, although the network can learn it: the rate is too "
         f"{'high' if own['verdict'] == 'diverged' else 'low'}.",
         "likely",
         first=own["first"],

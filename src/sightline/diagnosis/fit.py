@@ -25,7 +25,7 @@ def overfitted(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "fit/overfitted",
         "warning",
-        f"the validation loss was lowest at epoch {_epoch(m)} ({m.rise.lowest:.3g} nats) and ended "
+        f"the validation loss was lowest around epoch {_epoch(m)} ({m.rise.lowest:.3g} nats) and ended "
         f"{m.rise.value:.0%} higher (95 % interval {_span(m.rise.figure)}), while training fell on{said}.",
         confidence,
         epoch=_epoch(m),
@@ -84,6 +84,8 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         return None
     if gain.value <= limits.gain or (m.level or 0.0) < limits.level / 20:
         return None
+    if m.level is not None and m.gap_share is not None and m.level < limits.learnt and m.gap_share > 0.5:
+        return None  # the training images have nothing left to teach; what is lost is gap
     return found(
         "fit/undertrained",
         "warning",

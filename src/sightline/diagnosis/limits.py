@@ -14,6 +14,8 @@ class Limits:
             (Li et al. 2024, arXiv 2401.10359).
         tempered: the same after temperature scaling: less may be called worse decisions.
         level: training loss as a share of guessing from which on the training images count as not fitted.
+        learnt: training loss as a share of guessing below which going on teaches nothing, if most of what is lost is
+            gap: in the open half of benches/diagnosis twice the epochs then lowered no loss.
         gap: share of the validation loss that is gap below which what is lost is lost on training images, too.
         gain: fall of the validation loss that training as long again would bring, from which on it was too short.
         plateau: share of the epochs without any improvement that is worth a note.
@@ -24,6 +26,7 @@ class Limits:
         unrest: jumps of the training loss between late epochs, as a share of its level.
         update_high: step / weight in norm; a thousandth is usual (Karpathy, cs231n), TheDeepChecker allows a tenth.
         update_low: likewise; TheDeepChecker allows a ten-thousandth for every step, this is the largest of the run.
+        creep: share of the epochs in which the training loss fell, from which on a loss hardly below guessing creeps.
         dead: share of a layer's units that are off for every image (SageMaker Debugger: half of a layer).
         saturated: share of a layer's units on the flat ends (TheDeepChecker: half of a layer).
         vanishing: gradient norm of the first layer / last (AUTOTRAINER).
@@ -38,6 +41,7 @@ class Limits:
     rise: float = 0.04
     tempered: float = 0.02
     level: float = 0.30
+    learnt: float = 0.15
     gap: float = 0.35
     gain: float = 0.16
     plateau: float = 0.5
@@ -48,6 +52,7 @@ class Limits:
     unrest: float = 0.15
     update_high: float = 0.1
     update_low: float = 1e-4
+    creep: float = 0.9
     dead: float = 0.5
     saturated: float = 0.5
     vanishing: float = 1e-3

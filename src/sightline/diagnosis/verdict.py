@@ -23,6 +23,7 @@ BREAKS = (
     "training/exploding-gradients",
     "training/dead-units",
     "training/learnt-nothing",
+    "setup/first-loss",
 )
 """Findings of severity error that make a run broken, the cause first."""
 
@@ -31,14 +32,18 @@ CAUSES = {
     "training/vanishing-gradients": "gradients vanish",
     "training/saturated-units": "units are saturated",
     "training/dead-units": "units are dead",
+    "setup/augmentation": "augmentation destroys what labels say",
     "fit/over-regularised": "over-regularised",
     "fit/undertrained": "trained too short",
     "fit/capacity": "too little capacity",
 }
 """Findings that explain an underfit, the first that was found is its kind."""
 
+FIT_ALONE = ("fit/over-regularised", "fit/undertrained", "fit/capacity", "fit/gap", "fit/plateau", "fit/overfitted")
+"""Findings that say nothing about a run that is broken."""
+
 NAMES = {
-    "training/not-finite": "the loss became NaN or infinite",
+    "training/not-finite": "it broke down",
     "training/diverged": "the training diverged",
     "setup/one-batch": "it cannot fit even one batch",
     "setup/ignores-input": "the network ignores its input",
@@ -46,6 +51,7 @@ NAMES = {
     "training/exploding-gradients": "gradients explode",
     "training/dead-units": "units are dead",
     "training/learnt-nothing": "nothing was learnt",
+    "setup/first-loss": "the first weights are too large",
 }
 
 SURE: dict[Confidence, str] = {"sure": "", "likely": "probably ", "unsure": "perhaps "}
@@ -108,6 +114,8 @@ def judge(evidence: Evidence, limits: Limits = LIMITS) -> Verdict:
     found = [finding for rule in (*faults.RULES, *fit.RULES, *doubts.RULES) if (finding := rule(m, limits)) is not None]
     verdict = _broken(found, m) or _untold(found, m) or _risen(found, m) or _under(found, m, limits)
     verdict = verdict or _well(found, m, limits)
+    if verdict.kind == "broken":  # how well something fits that does not work is no question
+        found = [finding for finding in found if finding.code not in FIT_ALONE]
     caveats, confidence = _doubt(verdict, found, m)
     ordered = _ordered(found, verdict)
     sentence = f"{SURE[confidence]}{verdict.sentence}" if verdict.kind != "cannot tell" else verdict.sentence
@@ -171,7 +179,7 @@ def _risen(found: list[Finding], m: Measures) -> Verdict | None:
     for finding in found:
         if finding.code == "fit/overfitted":
             at = int(finding.evidence["epoch"])
-            kept = f" The weights kept are those of epoch {_kept(m)}." if m.of.best_kept else ""
+            kept = f" Kept are the weights of the best single epoch, {_kept(m)}." if m.of.best_kept else ""
             return _make(
                 "overfitted",
                 f"overfitted from epoch {at}: {finding.message}{kept}",
@@ -211,7 +219,9 @@ def _well(found: list[Finding], m: Measures, limits: Limits) -> Verdict:
             "cannot tell",
             f"cannot tell whether it overfits: the validation loss ended {m.rise.value:.0%} above its minimum, but the "
             f"95 % interval reaches from {m.rise.low:.0%} to {m.rise.high:.0%}.",
-            decides=_more_images(m, limits),
+            decides="A learning rate that falls to nothing would settle it: --schedule onecycle."
+            if "training/unsteady" in codes
+            else _more_images(m, limits),
         )
     if "fit/worse-than-reference" in codes:
         return _make(

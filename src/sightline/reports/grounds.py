@@ -275,16 +275,16 @@ def whiskers(rows: Sequence[tuple[str, Figure]], title: str) -> Svg:
     limit = max(min(max(abs(end) for end in ends), 300.0), 5.0)
     reach = (max(-limit, min([*ends, 0.0])), min(limit, max([*ends, 0.0])))
     low, high = around(reach)
-    x = Scale(low, high, 14, WIDTH - 14)
+    x = Scale(low, high, 126, WIDTH - 14)
     body = [text(0, 12, title, kind="title")]
     for tick in x.ticks(4):
         body.append(tag("line", x1=x(tick), x2=x(tick), y1=TOP, y2=BOTTOM, kind="axis" if tick == 0 else "grid"))
         body.append(text(x(tick), BOTTOM + 17, f"{tick:+g}" if tick else "0", anchor="middle"))
     step = (BOTTOM - TOP) / len(rows)
     for row, (name, f) in enumerate(rows):
-        at = TOP + row * step + step / 2 + 8
+        at = TOP + row * step + step / 2
         places = [x(min(max(100 * (f.value if end is None else end), low), high)) for end in (f.low, f.value, f.high)]
-        body.append(text(14, at - 12, name))
+        body.append(text(112, at + 4, fit(name, 112), anchor="end", whole=name))
         body.append(tag("line", x1=places[0], x2=places[2], y1=at, y2=at, kind="end"))
         body.append(tag("circle", cx=places[1], cy=at, r=4.5, kind="dot valid"))
     said = ", ".join(f"{name} {f.value:+.0%}" for name, f in rows)

@@ -13,7 +13,7 @@ from sightline.diagnosis.terms import TERMS, page
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.reports import grounds
 from sightline.reports.svg import Svg
-from sightline.reports.verdicts import told
+from sightline.reports.verdicts import heading, told
 from sightline.reports.words import SPACE
 from sightline.run import RunFolder
 
@@ -44,6 +44,7 @@ def section(folder: RunFolder) -> dict[str, Any] | None:
         "sentence": _spaced(verdict.sentence),
         "caveats": verdict.caveats,
         "decides": verdict.decides,
+        "heading": heading(verdict),
         "pictures": [Markup(picture.inline) for picture in pictures(verdict, evidence)],
         "findings": [
             {

@@ -31,11 +31,16 @@ def text(verdict: Verdict, width: int = 100) -> str:
             parts.append(_wrapped(f"{finding.severity}: {name}. {_capital(finding.message)}", width, "  ", "    "))
             parts.append(f"    {page(finding.code)}")
     if verdict.advice:
-        parts += ["", "What to do, one change at a time"]
+        parts += ["", heading(verdict)]
         for number, advice in enumerate(verdict.advice[:SHOWN], 1):
             parts.append(_wrapped(f"{number}. {told(advice)}", width, "  ", "     "))
             parts += [f"     {advice.command}"] if advice.command else []
     return "\n".join(parts)
+
+
+def heading(verdict: Verdict) -> str:
+    """Say what the advice is: something to do, or something that may still help."""
+    return f"What {'to do' if verdict.problem else 'may still help'}, one change at a time"
 
 
 def lines(verdict: Verdict) -> list[str]:
@@ -50,6 +55,8 @@ def lines(verdict: Verdict) -> list[str]:
 def told(advice: Advice) -> str:
     """Write an advice as a sentence, with what to expect, what it costs, and what would do as well."""
     cost = f"about {duration(advice.seconds)}" if advice.seconds is not None else f"{advice.times:g} times as long"
+    if advice.seconds is None and 0.9 <= advice.times <= 1.1:
+        cost = "about as long"
     said = (
         f"{_capital(advice.sentence)} (training loss {advice.training}, validation loss {advice.validation}; {cost})."
     )
