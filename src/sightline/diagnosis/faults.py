@@ -1,4 +1,4 @@
-"""Rules about what does not work -> findings: NaN, divergence, learning rate, dead units, gradients, set-up."""
+"""Rules about trainings that do not work -> findings: NaN, divergence, learning rate, dead units, gradients."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from sightline.finding import Finding
 
 NAMED = 5
 """Layers that a sentence names before it only counts."""
+GONE = 0.95
+"""Share of a layer's units that are off from which on nothing gets through."""
 
 
 def not_finite(m: Measures, limits: Limits = LIMITS) -> Finding | None:
@@ -95,7 +97,7 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "training/rate-too-high",
         "error" if hard else "warning",
-        f"{listed(grounds)}: the steps are too long{_rate(m)}.",
+        f"{listed(grounds)}: the steps are too long{rated(m)}.",
         "sure" if len(grounds) > 1 else "likely",
         **evidence,
         lr=m.of.settings.get("lr"),
@@ -107,6 +109,8 @@ def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     gain = m.fitted_gain
     if m.level is None or m.level < limits.level or gain is None or gain.value <= 0:
         return None
+    if max(_last(m.of.layers("dead")).values(), default=0.0) > GONE:
+        return None  # dead units take no steps at any rate
     grounds, evidence = [], {}
     if m.update is not None and m.update < limits.update_low:
         grounds.append(f"no step changed the weights by more than {m.update:.2g} of their norm, where 0.001 is usual")
@@ -127,7 +131,7 @@ def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "training/rate-too-low",
         "warning",
-        f"{listed(grounds)}; the loss creeps down{_rate(m)}.",
+        f"{listed(grounds)}; the loss creeps down{rated(m)}.",
         "sure" if len(grounds) > 1 else "likely",
         **evidence,
         lr=m.of.settings.get("lr"),
@@ -257,99 +261,6 @@ def class_collapse(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
-def first_loss(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Compare the loss before the first step with ln K."""
-    start = m.after("first_loss")
-    if start is None or start["chance"] <= 0:
-        return None
-    ratio = start["loss"] / start["chance"]
-    if ratio <= limits.first_loss and math.isfinite(ratio):
-        return None
-    never = m.finite and m.epochs > 2 and float(m.of.valid.min()) > start["chance"]
-    return found(
-        "setup/first-loss",
-        "error" if never else "warning",
-        f"before the first step the loss was {start['loss']:.3g} nats, {ratio:.1f} times that of guessing "
-        f"({start['chance']:.3g}): the first weights are too large"
-        + (f", and validation never cost less than {float(m.of.valid.min()):.3g}." if never else "."),
-        loss=start["loss"],
-        chance=start["chance"],
-        threshold=limits.first_loss,
-    )
-
-
-def one_batch(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find a network that could not learn sixteen images by heart with a usual learning rate."""
-    batch = (m.after("one_batch") or {}).get("reference")
-    if not batch or batch["verdict"] not in ("unmoved", "diverged") or (m.level is not None and m.level < 0.9):
-        return None
-    return found(
-        "setup/one-batch",
-        "error",
-        f"in {batch['steps']} steps the loss on one batch of {batch['images']} images went from "
-        f"{batch['first']:.3g} to {batch['last']:.3g} nats: network, loss or labels are not wired as they should be.",
-        first=batch["first"],
-        last=batch["last"],
-        steps=batch["steps"],
-    )
-
-
-def setup_rate(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find a learning rate that fails on one batch, where a usual one does not; forget it if the training went well."""
-    batch = m.after("one_batch") or {}
-    own, usual = batch.get("own"), batch.get("reference")
-    if not own or not usual or usual["verdict"] not in ("fitted", "falling"):
-        return None
-    if own["verdict"] not in ("diverged", "unmoved") or (m.level is not None and m.level < limits.level):
-        return None
-    if own["verdict"] == "unmoved" and usual["verdict"] != "fitted":
-        return None
-    how = f"went from {own['first']:.3g} to {own['last']:.3g} nats" if own["last"] >= 0 else "became NaN or infinite"
-    return found(
-        "setup/rate",
-        "warning",
-        f"with this learning rate{_rate(m)} the loss on one batch of {own['images']} images {how} in "
-        f"{own['steps']} step{'s' * (own['steps'] != 1)}, although the network can learn it: the rate is too "
-        f"{'high' if own['verdict'] == 'diverged' else 'low'}.",
-        "likely",
-        first=own["first"],
-        last=own["last"],
-        steps=own["steps"],
-        lr=m.of.settings.get("lr"),
-    )
-
-
-def ignores_input(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find a network whose answers are the same without the image."""
-    seen, batch = m.after("zero_input"), (m.after("one_batch") or {}).get("reference")
-    if batch and batch["verdict"] not in ("unmoved", "diverged"):
-        return None  # a last layer of zeros answers nothing at first, and learns
-    if not seen or seen["spread"] > 1e-4 * max(seen["size"], 1e-12):
-        return None
-    return found(
-        "setup/ignores-input",
-        "error",
-        "the untrained network's answers are the same for every image and for a black one.",
-        spread=seen["spread"],
-        size=seen["size"],
-    )
-
-
-def augmentation(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find augmentation after which even a simple classifier no longer recognises what it recognised before."""
-    told = m.after("augmentation")
-    if not told or not told["destroys"]:
-        return None
-    return found(
-        "setup/augmentation",
-        "warning",
-        f"{told['name']} recognises {told['plain']:.0%} of unseen training images as they are and "
-        f"{told['changed']:.0%} of them augmented; guessing gives {told['guess']:.0%}.",
-        "likely",
-        **{name: told[name] for name in ("plain", "changed", "guess")},
-    )
-
-
 def _trained(m: Measures) -> NDArray[np.float64]:
     """Give the training loss as trained, or in evaluation mode where that is all there is."""
     return m.of.column("train_loss") if m.of.has("train_loss") else m.of.fitted
@@ -374,7 +285,8 @@ def _layers(values: dict[str, float], *, share: bool = True) -> str:
     return named + (f" and {len(worst) - NAMED} more" if len(worst) > NAMED else "")
 
 
-def _rate(m: Measures) -> str:
+def rated(m: Measures) -> str:
+    """Write the learning rate, if it is known: `` (lr 0.001)``."""
     lr = m.of.settings.get("lr")
     return f" (lr {lr:g})" if lr else ""
 
@@ -383,18 +295,13 @@ RULES = (
     not_finite,
     diverged,
     learnt_nothing,
-    one_batch,
-    ignores_input,
     rate_too_high,
     rate_too_low,
-    setup_rate,
     dead_units,
     exploding,
     vanishing,
     saturated_units,
     modes_differ,
-    first_loss,
-    augmentation,
     class_collapse,
     unsteady,
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sightline.diagnosis import doubts, ends, faults, pixels, setup
+from sightline.diagnosis import doubts, ends, pixels, setup, starts
 from sightline.diagnosis.evidence import Evidence
 from sightline.diagnosis.measures import Measures
 from sightline.finding import Finding
@@ -22,11 +22,11 @@ TRAIN, VALID, AUGMENTED = 1500, 1000, 300
 """Images that probes look at, at most."""
 
 RULES = (
-    faults.one_batch,
-    faults.ignores_input,
-    faults.setup_rate,
-    faults.first_loss,
-    faults.augmentation,
+    starts.one_batch,
+    starts.ignores_input,
+    starts.setup_rate,
+    starts.first_loss,
+    starts.augmentation,
     doubts.validation_differs,
 )
 """What can be told before the first epoch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sightline.diagnosis import doubts, faults, fit
+from sightline.diagnosis import doubts, faults, fit, starts
 from sightline.diagnosis.advice import Advice, advise
 from sightline.diagnosis.evidence import Evidence
 from sightline.diagnosis.limits import LIMITS, Limits
@@ -111,7 +111,11 @@ def judge(evidence: Evidence, limits: Limits = LIMITS) -> Verdict:
     network may be too small and still overfit.
     """
     m = Measures(evidence)
-    found = [finding for rule in (*faults.RULES, *fit.RULES, *doubts.RULES) if (finding := rule(m, limits)) is not None]
+    found = [
+        finding
+        for rule in (*faults.RULES, *starts.RULES, *fit.RULES, *doubts.RULES)
+        if (finding := rule(m, limits)) is not None
+    ]
     verdict = _broken(found, m) or _untold(found, m) or _risen(found, m) or _under(found, m, limits)
     verdict = verdict or _well(found, m, limits)
     if verdict.kind == "broken":  # how well something fits that does not work is no question
@@ -213,7 +217,11 @@ def _under(found: list[Finding], m: Measures, limits: Limits) -> Verdict | None:
 def _well(found: list[Finding], m: Measures, limits: Limits) -> Verdict:
     """Claim a good fit only where it can be shown; else say what is missing."""
     assert m.rise is not None
-    codes = {finding.code for finding in found}
+    codes = {finding.code: finding for finding in found}
+    fast = codes.get("training/rate-too-high")
+    if fast and (m.rise.value > limits.rise or "fit/worse-than-reference" in codes):
+        cause = NAMES[fast.code]
+        return _make("underfitted", f"underfitted, {cause}: {fast.message}", cause=cause, confidence="likely")
     if m.rise.value > limits.rise and m.rise.high > 3 * limits.rise:
         return _make(
             "cannot tell",
