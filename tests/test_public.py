@@ -100,6 +100,9 @@ COMMANDS: dict[str, set[str]] = {
     "models": {"input", "classes", "option", "dense", "draw", "json"},
     "cache": {"clear", "json"},
     "doctor": {"bench", "json", "quiet"},
+    "see layers": {"json"},
+    "see unit": {"steps", "seed", "json", "quiet"},
+    "see dream": {"steps", "seed", "negative", "diversity", "json", "quiet"},
     "see gallery": {"quiet"},
     "see kernels": {"layer", "json"},
     "see landscape": {"points", "reach", "images", "part", "seed", "minutes", "plot", "json", "quiet"},
@@ -159,7 +162,7 @@ FILES = {
 
 def test_the_public_names() -> None:
     assert set(sightline.PUBLIC) == NAMES
-    assert set(sightline.MODULES) == {"metrics", "losses", "penalties", "errors"}
+    assert set(sightline.MODULES) == {"metrics", "losses", "penalties", "errors", "see"}
     assert set(dir(sightline)) >= NAMES
 
 

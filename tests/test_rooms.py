@@ -33,7 +33,7 @@ LAYERS = (
     ("making", "measuring"),
     ("estimator", "doctor"),
     ("comparison", "ensembles", "auditing"),
-    ("opened", "recipes", "hub", "improving"),
+    ("opened", "recipes", "hub", "improving", "see"),
     ("flags",),
     ("commands",),
     ("cli",),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ belo
     from sightline import losses as losses
     from sightline import metrics as metrics
     from sightline import penalties as penalties
+    from sightline import see as see
     from sightline.auditing.audit import Audit as Audit
     from sightline.auditing.audit import audit as audit
     from sightline.comparison.compare import compare as compare
@@ -76,7 +77,7 @@ PUBLIC: dict[str, str] = {
 }
 """Public name -> the module that defines it."""
 
-MODULES = ("metrics", "losses", "penalties", "errors")
+MODULES = ("metrics", "losses", "penalties", "errors", "see")
 """Modules that are public as a whole: ``sightline.metrics.Accuracy``."""
 
 __all__ = ["MODULES", "PUBLIC", "__version__", *PUBLIC, *MODULES]  # noqa: PLE0604, RUF100

@@ -8,13 +8,16 @@ from typing import Any
 
 import typer
 
-from sightline.commands.seeing import lessons, looking, surveys
+from sightline.commands.seeing import dreaming, lessons, looking, surveys
 from sightline.errors import SettingsError, did_you_mean
 
 PARTS: tuple[Callable[..., None], ...] = (
     looking.gallery,
     looking.kernels,
     surveys.landscape,
+    dreaming.layers,
+    dreaming.unit,
+    dreaming.dream,
     lessons.arithmetic,
 )
 """Every part, in the order in which ``sightline see --help`` lists them."""

@@ -1,0 +1,118 @@
+"""Parts of ``sightline see`` about what layers and units look for: layers, unit, dream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.commands.arguments import AsJson, Quiet, RunPath, print_json, progress_for
+
+if TYPE_CHECKING:
+    from sightline.seeing.portraits import Portrait
+
+Targets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGET...",
+        help="conv1:3, conv1\\[4,5,3], conv1^2, logit:cat, probability:cat, conv1~1, sums of these.",
+        show_default=False,
+    ),
+]
+UnitName = Annotated[str, typer.Argument(metavar="UNIT", help="Layer and number, such as stages.2.0.conv1:17.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Steps at most; finished images stop earlier.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of noise and movements.")]
+Negative = Annotated[bool, typer.Option("--negative", help="What excites each target least.")]
+Diversity = Annotated[
+    float, typer.Option("--diversity", min=0.0, help="Pushes images for a target that is named several times apart.")
+]
+
+
+def layers(run: RunPath, as_json: AsJson = False) -> None:
+    """List the layers of a run's network as torch names them, with kinds, shapes, units and weights.
+
+    Example: sightline see layers runs/20261122-141530
+    """
+    from sightline import see
+
+    found = see.layers(run)
+    if as_json:
+        print_json(
+            [
+                {"name": p.name, "kind": p.kind, "shape": p.shape, "units": p.units, "weights": p.parameters}
+                for p in found
+            ]
+        )
+        return
+    print(found)
+
+
+def dream(
+    run: RunPath,
+    targets: Targets,
+    steps: Steps = 256,
+    seed: Seed = 0,
+    negative: Negative = False,
+    diversity: Diversity = 0.0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the images that units, layers and classes like best, beside the data and a network that learnt nothing.
+
+    Example: sightline see dream runs/20261122-141530 logit:cat layer3.0.conv1:17
+    """
+    from sightline import see
+    from sightline.making.trained import Run
+
+    progress = progress_for(quiet)
+    opened = Run.load(run)
+    wanted = [f"-{text}" for text in targets] if negative else targets
+    found = see.dream(opened, *wanted, steps=steps, seed=seed, diversity=diversity, progress=progress)
+    page = see.page(opened, found, progress=progress)
+    _answer(run, page, found, as_json)
+
+
+def unit(
+    run: RunPath, name: UnitName, steps: Steps = 256, seed: Seed = 0, as_json: AsJson = False, quiet: Quiet = False
+) -> None:
+    """Show a unit: examples from most to least, its answers by class, the image made for it, the classes it feeds.
+
+    Example: sightline see unit runs/20261122-141530 layer3.0.conv1:17
+    """
+    from sightline import see
+    from sightline.making.trained import Run
+
+    progress = progress_for(quiet)
+    opened = Run.load(run)
+    looked = see.unit(opened, name)
+    found = see.dream(opened, name, steps=steps, seed=seed, progress=progress)
+    page = see.page(opened, found, looked, progress=progress)
+    _answer(run, page, found, as_json)
+
+
+def _answer(run: Path, page: Path, found: list[Portrait], as_json: bool) -> None:
+    if as_json:
+        print_json({"run": str(run), "page": str(page), "targets": [_as_dict(one) for one in found]})
+        return
+    for one in found:
+        print(f"{one.dream.name}  {one.sentence}")
+    print(f"page {page}")
+
+
+def _as_dict(one: Portrait) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return None if value != value else value
+
+    return {
+        "target": one.dream.name,
+        "start": one.dream.start,
+        "value": one.dream.value,
+        "natural": number(one.natural),
+        "ratio": number(one.ratio),
+        "dead": one.dead,
+        "steps": one.dream.steps,
+        "likeness": one.likeness,
+        "path": number(one.path),
+        "told": one.sentence,
+    }
