@@ -30,7 +30,7 @@ class Kept:
         if self.folder is None:
             return None
         try:
-            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as found:
+            with (self.folder / f"{key}.npz").open("rb") as file, np.load(file, allow_pickle=False) as found:
                 return dict(found)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
