@@ -8,7 +8,7 @@ TEST := .venv-test
 # Tests run in parallel processes; one thread each keeps them from fighting over the cores.
 WORKERS ?= auto
 
-.PHONY: demo test python clean
+.PHONY: demo test bench bench-check python clean
 
 demo: python
 	@echo "Making a fresh environment in $(DEMO) and installing Sightline; the first time this downloads PyTorch."
@@ -24,6 +24,15 @@ test: python
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/mypy
 	OMP_NUM_THREADS=1 $(TEST)/bin/pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+
+# Needs an environment with Sightline and its extras: BENCH=.venv-test/bin/python, or one of yours. On a GPU, if there is one.
+BENCH ?= $(TEST)/bin/python
+
+bench:
+	$(BENCH) benches/all.py run
+
+bench-check:
+	$(BENCH) benches/all.py check
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+from told import tell_ratio
+
 COMMANDS = {
     "python, nothing imported": ["-c", "pass"],
     "import sightline": ["-c", "import sightline"],
@@ -34,6 +36,9 @@ def main() -> None:
     print(f"| command | ms, median (range), n = {repeats} |\n|---|---|")
     for name, values in seen.items():
         print(f"| {name} | {statistics.median(values):.0f} ({min(values):.0f}-{max(values):.0f}) |")
+    plain = seen["python, nothing imported"]
+    for name in ("import sightline", "sightline --help"):
+        tell_ratio("cold process", "python", name, [bare / own for bare, own in zip(plain, seen[name], strict=True)])
     print(f"\nOf `import sightline`, Python says it takes {imports():.1f} ms itself (-X importtime).")
 
 

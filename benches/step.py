@@ -30,8 +30,10 @@ from machine import describe, probe
 from sightline import CNNblocks, CNNConfig, Stream, Trainer, TrainerSettings
 from sightline.data.preprocess import Preprocessing
 from sightline.progress import Progress
+from sightline.training import device as devices
 from sightline.training.memory import keep_memory
 from sightline.training.precision import Precision
+from told import tell_ratio
 
 BATCH = 64
 IMAGES = 4096
@@ -50,7 +52,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (IMAGES, 28, 28, 1), dtype=np.uint8)
     y = random.integers(0, 10, IMAGES)
-    precision = Precision.of(arguments.precision)
+    precision = Precision.of(arguments.precision, devices.choose("auto")[0])
     ways = {
         "trainer": by_trainer(network(arguments.network), x, y, precision, arguments.steps),
         "hand": by_hand(network(arguments.network), x, y, precision, arguments.steps),
@@ -82,6 +84,7 @@ def main() -> None:
     for name in ("hand_ms", "trainer_ms", "ratio"):
         low, middle, high = found[name].values()
         print(f"{name:<12} median {middle:.4g}  [{low:.4g} to {high:.4g}]  {rounds}")
+    tell_ratio(f"{arguments.network}, {precision.mode}", "trainer", "hand", ratios)
     machine = f"{found['machine']['processor']}, {found['machine']['torch_threads']} threads"
     print(f"images/s     {found['images_per_s']}  {precision.mode}")
     print(f"machine      {machine}, GFLOP/s {found['gflops']}")
@@ -109,7 +112,8 @@ def network(name: str) -> nn.Module:
 def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) -> Callable[[], Any]:
     """Give a function that makes ``steps`` steps as the recipe makes them."""
     rows = np.arange(IMAGES)
-    stream = Stream(x, y, rows, Preprocessing("image", 1, (28, 28)).fit(x, rows), batch_size=BATCH)
+    spec = Preprocessing("image", 1, (28, 28)).fit(x, rows)
+    stream = Stream(x, y, rows, spec, batch_size=BATCH, device=precision.device)
     settings = TrainerSettings(
         epochs=1, metrics=[], logdir=Path(tempfile.gettempdir()), train_steps=steps, optimizer_kwargs={"lr": 1e-3}
     )
@@ -120,6 +124,7 @@ def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, steps: in
         torch.optim.Adam,
         stream,
         stream,
+        device=precision.device,
         precision=precision,
         progress=Progress(),
     ).trainbatches
@@ -127,27 +132,29 @@ def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, steps: in
 
 def by_hand(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) -> Callable[[], None]:
     """Give a function that makes ``steps`` steps in a plain loop."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = precision.device
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    pixels, labels = torch.from_numpy(x), torch.from_numpy(y)
+    pixels, labels = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
     mean, std = pixels.float().mean(), pixels.float().std()
     place = 0
 
     def epoch() -> None:
         nonlocal place
-        order = torch.randperm(IMAGES)
-        total = torch.zeros(())
+        order = torch.randperm(IMAGES).to(device)
+        total = torch.zeros((), device=device)
         for _ in range(steps):
             place = (place + BATCH) % (IMAGES - BATCH)
             rows = order[place : place + BATCH]
             batch = pixels[rows].float().sub_(mean).div_(std).permute(0, 3, 1, 2)
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision.mode == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision.mode == "bf16"):
                 logits = model(batch)
             loss = F.cross_entropy(logits.float(), labels[rows])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             total += loss.detach()
+        total.item()
 
     return epoch
 

@@ -28,6 +28,7 @@ from sightline.data.preprocess import Preprocessing
 from sightline.data.presets import PRESETS
 from sightline.data.stream import Stream
 from sightline.training.memory import keep_memory
+from told import tell_ratio
 
 Array = NDArray[Any]
 
@@ -152,6 +153,8 @@ def main() -> None:
             f"{name:22}{middle:9.0f}{low:9.0f}{high:9.0f}{middle * args.batch_size:9.0f}"
             f"{ratio:9.2f}{ratio_low:9.2f}{ratio_high:9.2f}"
         )
+    for name, taken in list(seconds.items())[1:]:
+        tell_ratio("batches", name, next(iter(seconds)), list(np.percentile(yardstick / taken, [10, 50, 90])))
     if args.json:
         with args.json.open("a") as file:
             file.write(json.dumps({**what, "p10_p50_p90": figures}) + "\n")

@@ -187,3 +187,28 @@ def test_ahead_raises_what_was_raised_where_it_was() -> None:
     assert [next(found), next(found)] == [2, 3]
     with pytest.raises(ZeroDivisionError):
         next(found)
+
+
+def test_images_that_are_nearly_tied_are_asked_again_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that is wrong only where two classes are close gives the network's own labels all the same."""
+    model, x = network("cnn", width=0.25), torch.randn(64, 3, 16, 16)
+    with torch.inference_mode():
+        exact = model(x)
+    spread = exact.softmax(1).topk(2).values.diff().abs().flatten()
+    monkeypatch.setattr(engines, "DOUBT", float(spread.median()))
+    asked = []
+
+    def swapped(model: nn.Module, x: torch.Tensor, precision: Precision) -> engines.Logits:
+        def logits(x: torch.Tensor) -> torch.Tensor:
+            out = model(x)
+            close = out.softmax(1).topk(2).values.diff().abs().flatten() < engines.DOUBT
+            asked.append(int(close.sum()))
+            return torch.where(close[:, None], -out * 1e-3, out)
+
+        return logits
+
+    monkeypatch.setitem(engines.ENGINES, "folded", engines.Entry("swapped", swapped, 0.0))
+    choice = engines.choose(model, x, Precision("fp32", CPU), engine="folded")
+    with torch.inference_mode():
+        assert torch.allclose(choice.logits(x), exact, atol=1e-5)
+    assert asked[-1] == 32

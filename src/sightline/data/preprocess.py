@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sightline.data.images import Kind
 from sightline.data.normalise import Normalise, Positions, by_position, whitening
+from sightline.data.paging import Pages
 from sightline.errors import SettingsError
 from sightline.progress import Progress
 
@@ -110,12 +111,14 @@ class Preprocessing:
         total = np.zeros(self.channels)
         square = np.zeros(self.channels)
         count = 0
+        pages = Pages(array)
         for start in range(0, len(rows), chunk):
             part = np.moveaxis(np.asarray(array[np.sort(rows[start : start + chunk])]), self.axis, -1)
             part = part.reshape(-1, self.channels).astype(np.float64) / self.unit
             total += part.sum(axis=0)
             square += np.einsum("nc,nc->c", part, part)
             count += len(part)
+            pages.read(part.size * array.itemsize)
         mean = total / count
         std = np.sqrt(np.maximum(square / count - mean**2, 0.0))
         std = np.where(std > 1e-6, std, 1.0)  # a constant channel stays where it is instead of exploding
