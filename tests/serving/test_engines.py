@@ -195,7 +195,7 @@ def test_images_that_are_nearly_tied_are_asked_again_in_fp32(monkeypatch: pytest
     with torch.inference_mode():
         exact = model(x)
     spread = exact.softmax(1).topk(2).values.diff().abs().flatten()
-    monkeypatch.setattr(engines, "DOUBT", float(spread.median()))
+    monkeypatch.setattr(engines, "DOUBT", float(spread.sort().values[32]))
     asked = []
 
     def swapped(model: nn.Module, x: torch.Tensor, precision: Precision) -> engines.Logits:
