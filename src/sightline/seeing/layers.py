@@ -145,7 +145,7 @@ def layers(model: nn.Module, example: Tensor | Shape | None = None) -> Layers:
             )
         example = model.plan.shape
     first = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), torch.zeros(()))
-    x = example[:1] if isinstance(example, Tensor) else torch.zeros(1, *example)
+    x = example[:1].clone() if isinstance(example, Tensor) else torch.zeros(1, *example)  # a layer may work in place
     x = x.detach().to(first.device, first.dtype if x.is_floating_point() else x.dtype)
     seen: dict[str, tuple[nn.Module, Shape, int, int]] = {}
     axes: Any = WeakTensorKeyDictionary()
