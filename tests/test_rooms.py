@@ -29,7 +29,6 @@ LAYERS = (
     ("training",),
     ("diagnosis", "seeing", "voting", "tune"),
     ("reports", "serving"),
-    ("sights",),
     ("making", "measuring"),
     ("estimator", "doctor"),
     ("comparison", "ensembles", "auditing"),

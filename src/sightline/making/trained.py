@@ -22,6 +22,7 @@ from sightline.diagnosis.mistakes import evaluate as score
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
 from sightline.making.prepared import Prepared, read_preprocessing, read_settings, restore
+from sightline.making.sights import Sights
 from sightline.models.network import Network
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
@@ -31,7 +32,6 @@ from sightline.reports.thumbnails import thumbnails
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions, Predictor
 from sightline.settings import Settings
-from sightline.sights import Sights
 from sightline.training import device as devices
 from sightline.training.history import History
 from sightline.training.precision import Precision
@@ -257,24 +257,32 @@ class Run:
         """Recognise new images: files, folders, arrays or PIL images. See ``Predictor.predict``."""
         return self.predictor.predict(images, engine=engine, progress=progress)
 
-    @property
-    def sights(self) -> Sights:
-        """What can be shown of the network: the gallery and its parts."""
-        return Sights(self.folder, self.model, self.classes, self.preprocessing)
+    def sights(self, progress: Progress | None = None) -> Sights:
+        """Give what can be shown of the network: the gallery and its parts; without the data, the network alone."""
+        return Sights(self.folder, self.predictor, self._data_if_there(progress or Progress()))
 
-    def see(self, *, progress: Progress | None = None) -> Path:
-        """Write the gallery page, ``gallery.html``, and give its path: what the network looks for and looks at."""
-        return self.sights.gallery()
+    def see(self, *, units: int = 6, steps: int | None = None, progress: Progress | None = None) -> Path:
+        """Write the gallery page, ``gallery.html``, and give its path: what the network looks for and looks at.
+
+        Args:
+            units: how many units of each stage are shown.
+            steps: of making images; None: as many as a minute or two of work allow, at most 128; 0: none are made.
+            progress: shows long work.
+        """
+        progress = progress or Progress()
+        return self.sights(progress).gallery(units=units, steps=steps, progress=progress)
 
     def report(self, progress: Progress | None = None) -> Path:
         """Write the report page again and give its path; without the data it has no pictures of the mistakes."""
-        progress = progress or Progress()
+        return write_report(self.folder, self._data_if_there(progress or Progress()))
+
+    def _data_if_there(self, progress: Progress) -> Prepared | None:
+        """Open the data, or say why there will be no pictures of them."""
         try:
-            data: Prepared | None = self.data(progress=progress)
+            return self.data(progress=progress)
         except SightlineError as error:
-            progress.note(f"no pictures of the mistakes: {error.fault}")
-            data = None
-        return write_report(self.folder, data)
+            progress.note(f"no pictures of the images: {error.fault}")
+            return None
 
 
 def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> Network:

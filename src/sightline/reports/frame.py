@@ -63,6 +63,7 @@ def _templates() -> Environment:
         "count": words.count,
         "counted": words.counted,
         "short": short,
+        "times": words.times,
         "sentence": words.sentence,
     }
     return environment

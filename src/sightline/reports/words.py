@@ -50,6 +50,11 @@ def counted(value: int, thing: str) -> str:
     return f"{count(value)}{SPACE}{thing.removesuffix('s') if value == 1 else thing}"
 
 
+def times(factor: float) -> str:
+    """Write how many times as much something is: ``1.8 ×``."""
+    return f"{factor:.2g}{SPACE}×" if factor < 99.5 else f"{count(factor)}{SPACE}×"
+
+
 def duration(seconds: float) -> str:
     """Write a time: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
     if not math.isfinite(seconds):

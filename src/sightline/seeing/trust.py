@@ -10,15 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sightline.seeing.maps import copied
 from sightline.seeing.saliency import Saliency, saliency
 from sightline.seeing.taps import Taps, as_it_was
 
 ALIKE = 0.5
 """Rank correlation with the map of a network of shuffled weights from which on a map shows little that was learnt."""
-FRACTIONS = 16
-"""Steps in which an image is deleted."""
-ORDERS = 4
-"""Random orders that chance is averaged over."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,12 @@ def edges(x: Tensor) -> NDArray[np.float32]:
 
 
 def deletion(
-    model: nn.Module, x: Tensor, targets: NDArray[np.int64], order: NDArray[np.float32], baseline: Tensor
+    model: nn.Module,
+    x: Tensor,
+    targets: NDArray[np.int64],
+    order: NDArray[np.float32],
+    baseline: Tensor,
+    steps: int = 16,
 ) -> NDArray[np.float64]:
     """Replace positions by the baseline, those with the largest values first, and follow the class's probability.
 
@@ -101,21 +103,23 @@ def deletion(
         targets: int64 (N,).
         order: float (N, *positions).
         baseline: can be expanded to ``x``.
+        steps: in which it is done.
 
     Returns:
         float64 (N,): the mean of the probability over the way, by trapezoids, 0..1.
     """
     places = np.argsort(np.argsort(-order.reshape(len(order), -1), axis=1, kind="stable"), axis=1)
     ranks = torch.from_numpy(places).view(len(x), 1, *x.shape[2:]).to(x.device)
+    x, ranks = copied(model, x), ranks.to(next((p.device for p in model.parameters()), x.device))
     total = ranks[0].numel()
     wanted = torch.as_tensor(targets, device=x.device)[:, None]
     nothing, curve = baseline.to(x).expand_as(x), []
     with Taps(model) as taps, torch.no_grad():
-        for step in range(FRACTIONS + 1):
-            logits = taps.run(torch.where(ranks < round(total * step / FRACTIONS), nothing, x))
+        for step in range(steps + 1):
+            logits = taps.run(torch.where(ranks < round(total * step / steps), nothing, x))
             assert logits is not None
             curve.append(logits.double().softmax(1).gather(1, wanted)[:, 0].cpu().numpy())
-    return np.asarray(np.trapezoid(np.stack(curve), axis=0) / FRACTIONS)
+    return np.asarray(np.trapezoid(np.stack(curve), axis=0) / steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +131,7 @@ class Judge:
         x: float (N, C, *positions).
         targets: int64 (N,), the classes asked about.
         baseline: can be expanded to ``x``: what deleted positions become.
+        steps: in which images are deleted.
         other: the same network with shuffled weights.
         edges: float64 (N,), areas of deletion by edges.
         chance: float64 (N,), areas of deletion in random order.
@@ -136,18 +141,41 @@ class Judge:
     x: Tensor
     targets: NDArray[np.int64]
     baseline: Tensor
+    steps: int
     other: nn.Module
     edges: NDArray[np.float64]
     chance: NDArray[np.float64]
 
     @classmethod
-    def of(cls, model: nn.Module, x: Tensor, targets: NDArray[np.int64], baseline: Tensor, seed: int = 0) -> Judge:
-        """Work out what the maps are held against."""
-        numbers = np.random.default_rng(seed)
-        shape = (len(x), *x.shape[2:])
-        by_chance = [deletion(model, x, targets, numbers.random(shape, np.float32), baseline) for _ in range(ORDERS)]
-        by_edges = deletion(model, x, targets, edges(x), baseline)
-        return cls(model, x, targets, baseline, shuffled(model, seed), by_edges, np.mean(by_chance, axis=0))
+    def of(
+        cls,
+        model: nn.Module,
+        x: Tensor,
+        targets: NDArray[np.int64],
+        baseline: Tensor,
+        *,
+        steps: int = 16,
+        orders: int = 4,
+        seed: int = 0,
+    ) -> Judge:
+        """Work out what the maps are held against.
+
+        Args:
+            model: see above, as the next three.
+            x: images.
+            targets: classes.
+            baseline: what nothing looks like.
+            steps: in which images are deleted.
+            orders: random orders that chance is averaged over.
+            seed: of these orders and of the shuffling.
+        """
+        numbers, shape = np.random.default_rng(seed), (len(x), *x.shape[2:])
+
+        def area(order: NDArray[np.float32]) -> NDArray[np.float64]:
+            return deletion(model, x, targets, order, baseline, steps)
+
+        chance = np.mean([area(numbers.random(shape, np.float32)) for _ in range(orders)], axis=0)
+        return cls(model, x, targets, baseline, steps, shuffled(model, seed), area(edges(x)), chance)
 
     def trust(self, found: Saliency) -> Trust:
         """Judge the maps that a method made of these images and classes, with this baseline."""
@@ -157,7 +185,7 @@ class Judge:
         )  # fmt: skip
         pairs = zip(found.values, again.values, strict=True)
         alike = [correlation(np.abs(mine), np.abs(theirs)) for mine, theirs in pairs]
-        area = deletion(self.model, self.x, self.targets, found.values, self.baseline)
+        area = deletion(self.model, self.x, self.targets, found.values, self.baseline, self.steps)
         return Trust(
             found.method, len(self.x), float(np.mean(alike)), float(area.mean()),
             float(self.edges.mean()), float(self.chance.mean()),

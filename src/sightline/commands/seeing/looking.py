@@ -13,11 +13,18 @@ Layer = Annotated[
 ]
 
 
-def gallery(run: RunPath, quiet: Quiet = False) -> None:
+def gallery(
+    run: RunPath,
+    units: Annotated[int, typer.Option("--units", min=1, help="Units shown of each stage. [dim]\\[6][/dim]")] = 6,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=0, help="Steps of making images; 0 makes none; else as time allows.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
     """Write the gallery page of a run, and print its path; it is what `sightline see RUN` means."""
     from sightline.making.trained import Run
 
-    print(Run.load(run).see(progress=progress_for(quiet)))
+    print(Run.load(run).see(units=units, steps=steps, progress=progress_for(quiet)))
 
 
 def kernels(run: RunPath, layer: Layer = None, as_json: AsJson = False) -> None:
@@ -30,7 +37,7 @@ def kernels(run: RunPath, layer: Layer = None, as_json: AsJson = False) -> None:
     opened = Run.load(run)
     found = read(opened.model, opened.preprocessing.shape)
     found = found if layer is None else [named(found, layer)]
-    page = opened.sights.kernels(found)
+    page = opened.sights().kernels(found)
     if as_json:
         print_json({"run": str(run), "page": str(page), "layers": [each.as_dict() for each in found]})
         return

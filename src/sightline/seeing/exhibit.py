@@ -1,0 +1,273 @@
+"""A network and images it knows -> what a gallery shows of it: stages, units, classes, and where it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sightline.errors import ModelError
+from sightline.progress import Progress
+from sightline.seeing.answers import Answers, answers
+from sightline.seeing.dream import Dream, dream
+from sightline.seeing.layers import Place
+from sightline.seeing.maps import Maps, copied, maps, stages
+from sightline.seeing.objectives import Objective, channel, logit
+from sightline.seeing.saliency import METHODS, Saliency, saliency
+from sightline.seeing.subject import Subject
+from sightline.seeing.taps import Taps
+from sightline.seeing.trust import Judge, Trust
+
+CLEAR = 20
+"""Of so many strongest images, the commonest class is told."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Images that are sent through and asked about, with what the network says of them.
+
+    Attributes:
+        x: float32 (N, C, *positions), as the network gets them.
+        labels: int64 (N,), the true classes.
+        predicted: int64 (N,).
+        confidence: float64 (N,), the probability of the class predicted, 0..1.
+        names: what each is called.
+    """
+
+    x: Tensor
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which were recognised."""
+        return np.asarray(self.labels == self.predicted)
+
+    def take(self, rows: Sequence[int]) -> Chosen:
+        """Give some of them, in this order."""
+        at = np.asarray(rows, np.int64)
+        names = [self.names[i] for i in at]
+        return Chosen(self.x[torch.from_numpy(at)], self.labels[at], self.predicted[at], self.confidence[at], names)
+
+    def mixed(self, right: int, wrong: int) -> Chosen:
+        """Take so many of each, where there are: the right ones of different classes first, the wrong ones surest."""
+        seen, first, later = set[int](), list[int](), list[int]()
+        for i in np.flatnonzero(self.right).tolist():
+            (later if int(self.labels[i]) in seen else first).append(i)
+            seen.add(int(self.labels[i]))
+        missed = np.flatnonzero(~self.right)
+        missed = missed[np.argsort(-self.confidence[missed], kind="stable")]
+        return self.take([*[*first, *later][:right], *missed[:wrong].tolist()])
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One unit: the images that excite it most, and the image made for it.
+
+    Attributes:
+        name: layer and number, or the name of the class.
+        number: of the unit in its layer.
+        rows: int64, the examples it answers most strongly, the strongest first.
+        most: its answer to the first of them.
+        clear: the commonest class among the ``CLEAR`` strongest examples, and how many of them have it.
+        dream: the image that was made for it, or None.
+    """
+
+    name: str
+    number: int
+    rows: NDArray[np.int64]
+    most: float
+    clear: tuple[str, int]
+    dream: Dream | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """The made image's answer over that of the strongest example; None if there is none or it is not above 0."""
+        return self.dream.value / self.most if self.dream is not None and self.most > 0 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A stage of the network.
+
+    Attributes:
+        name: of the stage.
+        answers: what its last layer says of the examples.
+        maps: what it makes of the chosen images.
+        units: the strongest ones.
+    """
+
+    name: str
+    answers: Answers
+    maps: Maps
+    units: tuple[Unit, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """The layer that ends it."""
+        return self.answers.place
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Where the network looked, asked in one way.
+
+    Attributes:
+        found: the maps, one for each image.
+        trust: how far they can be believed.
+    """
+
+    found: Saliency
+    trust: Trust
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """All that a gallery shows.
+
+    Attributes:
+        subject: the network and the examples.
+        through: the images whose maps are shown.
+        stages: from the input to the last features.
+        classes: the logits, each seen as a unit.
+        about: the images whose predictions are explained.
+        asked: one for each way.
+        left: sentences: what was left out, and why.
+    """
+
+    subject: Subject
+    through: Chosen
+    stages: tuple[Stage, ...]
+    classes: tuple[Unit, ...]
+    about: Chosen
+    asked: tuple[Asked, ...]
+    left: tuple[str, ...] = field(default=())
+
+
+def look(subject: Subject, through: Chosen, *, units: int = 6, shown: int = 5, progress: Progress) -> list[Stage]:
+    """Go through the stages: their maps of some images, their strongest units with the examples that excite these.
+
+    Args:
+        subject: its examples are what units are ranked and illustrated by.
+        through: images whose maps are wanted.
+        units: of each stage.
+        shown: examples of each unit.
+        progress: shows long work.
+    """
+    found = stages(subject.model, subject.layers)
+    names = [place.name for place in found.values()]
+    said = answers(subject.model, subject.examples, names, known=subject.layers, progress=progress)
+    made = maps(subject.model, through.x, names, known=subject.layers)
+    parts = []
+    for stage, answer, own in zip(found, said, made, strict=True):
+        dead = set(answer.dead.tolist())
+        live = [int(u) for u in answer.order if int(u) not in dead][:units]
+        strongest = tuple(unit(subject, answer.place.name, answer.means, u, shown) for u in live)
+        parts.append(Stage(stage, answer, own, strongest))
+    return parts
+
+
+def unit(subject: Subject, layer: str, means: NDArray[np.float32], number: int, shown: int) -> Unit:
+    """Tell one unit by the examples it answers most strongly; ``layer`` is empty for logits."""
+    order = np.argsort(-means[:, number], kind="stable")
+    labels = subject.labels[order[:CLEAR]]
+    labels = labels[labels >= 0]
+    counts = np.bincount(labels, minlength=1)
+    named = len(subject.classes) > int(counts.argmax()) and len(labels) > 0
+    clear = (subject.classes[counts.argmax()], int(counts.max())) if named else ("", 0)
+    known = subject.classes[number] if number < len(subject.classes) else str(number)
+    return Unit(f"{layer}:{number}" if layer else known, number, order[:shown], float(means[order[0], number]), clear)
+
+
+def classes(subject: Subject, *, most: int = 12, shown: int = 4) -> list[Unit]:
+    """See the logits as units: the examples with the most evidence for each of the first ``most`` classes."""
+    with torch.no_grad():
+        logits = np.concatenate([_logits(subject, part) for part in torch.split(subject.examples, 256)])
+    return [unit(subject, "", logits, k, shown) for k in range(min(most, logits.shape[1]))]
+
+
+def _logits(subject: Subject, x: Tensor) -> NDArray[np.float32]:
+    with Taps(subject.model) as taps, torch.no_grad():
+        logits = taps.run(copied(subject.model, x))
+        assert logits is not None
+        return logits.float().cpu().numpy()
+
+
+def imagine(
+    subject: Subject, parts: Sequence[Stage], logits: Sequence[Unit], *, steps: int, progress: Progress
+) -> tuple[list[Stage], list[Unit]]:
+    """Make an image for every unit shown and every class, a stage at a time.
+
+    Raises:
+        ModelError: the network cannot be asked.
+    """
+    with progress.task("making images", len(parts) + 1) as task:
+        done = []
+        for stage in parts:
+            wishes = [channel(stage.place.name, each.number) for each in stage.units]
+            made = _dream(subject, wishes, steps) if wishes else []
+            units = tuple(replace(u, dream=d) for u, d in zip(stage.units, made, strict=True))
+            done.append(replace(stage, units=units))
+            task.advance()
+        made = _dream(subject, [logit(each.number, each.name) for each in logits], steps)
+        task.advance()
+    return done, [replace(u, dream=d) for u, d in zip(logits, made, strict=True)]
+
+
+def _dream(subject: Subject, wishes: Sequence[Objective], steps: int) -> list[Dream]:
+    return dream(
+        subject.model, wishes, subject.shape, nature=subject.nature, known=subject.layers,
+        examples=subject.examples[:256], steps=steps,
+    )  # fmt: skip
+
+
+def ask(
+    subject: Subject,
+    about: Chosen,
+    methods: Sequence[str] = tuple(METHODS),
+    *,
+    targets: NDArray[np.int64] | None = None,
+    thrifty: bool = False,
+    progress: Progress,
+) -> tuple[list[Asked], list[str]]:
+    """Ask where the network looked, in several ways, and put each to the test.
+
+    Args:
+        subject: the network.
+        about: images.
+        methods: names of ways.
+        targets: int64 (N,), the classes asked about; None takes those that were predicted.
+        thrifty: take fewer windows and steps, for networks that compute for long.
+        progress: shows the ways.
+
+    Returns:
+        What was found, and a sentence for each way that this network cannot be asked in.
+    """
+    zero, side = torch.zeros(1, *subject.shape), max(1, round(min(subject.shape[1:]) / 7))
+    found, left = [], []
+    with progress.task("asking where it looks", len(methods) + 1) as task:
+        targets = about.predicted if targets is None else targets
+        steps, orders = (8, 2) if thrifty else (16, 4)
+        judge = Judge.of(subject.model, about.x, targets, zero, steps=steps, orders=orders)
+        task.advance()
+        for method in methods:
+            try:
+                told = saliency(
+                    subject.model, about.x, targets, method, baseline=zero, stride=side if thrifty else None,
+                    steps={"smoothgrad": 8, "integrated": 32}.get(method) if thrifty else None,
+                    exact=0.05 if thrifty else 0.01,
+                )  # fmt: skip
+                found.append(Asked(told, judge.trust(told)))
+            except ModelError as error:
+                left.append(error.fault)
+            task.advance()
+    return found, left

@@ -1,0 +1,162 @@
+"""What a gallery shows: strongest examples, chosen images, images made, maps asked for; and its page in a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import sightline
+from reports.browser import OVERLAPS, PROGRAM, WIDE, Browser
+from sightline.making.trained import Run
+from sightline.progress import Progress
+from sightline.reports import gallery
+from sightline.seeing import exhibit
+from sightline.seeing.answers import answers
+from sightline.seeing.exhibit import Chosen
+from sightline.seeing.layers import layers
+from sightline.seeing.maps import maps
+from sightline.seeing.subject import Subject
+
+QUIET = Progress(quiet=True)
+
+
+def tiny(shape: tuple[int, ...] = (1, 8, 8), count: int = 30) -> Subject:
+    torch.manual_seed(0)
+    conv = (nn.Conv1d, nn.Conv2d)[len(shape) - 2]
+    relu, other = nn.ReLU(inplace=True), nn.ReLU(inplace=True)
+    model = nn.Sequential(conv(shape[0], 4, 3), relu, conv(4, 5, 3), other, nn.Flatten(), nn.LazyLinear(3))
+    x = torch.randn(count, *shape)
+    model(x)
+    with torch.no_grad():
+        model[0].bias[2] = -99.0
+    labels = np.arange(count) % 3
+    return Subject(model, shape, x, labels, [f"row {i}" for i in range(count)], ("cat", "dog", "owl"))
+
+
+def chosen(subject: Subject) -> Chosen:
+    with torch.no_grad():
+        chances = subject.model(subject.examples).softmax(1).double().numpy()
+    return Chosen(subject.examples, subject.labels, chances.argmax(1), chances.max(1), subject.names)
+
+
+def test_answers_are_means_of_maps_and_dead_units_never_answer() -> None:
+    subject = tiny()
+    [said] = answers(subject.model, subject.examples, ["1"], known=subject.layers, batch=7)
+    [whole] = maps(subject.model, subject.examples, ["1"])
+    assert said.means == pytest.approx(whole.values.mean(axis=(2, 3)), abs=1e-6)
+    assert said.dead.tolist() == whole.dead.tolist() == [2]
+    assert said.order[-1] == 2
+    best = said.strongest(0, 3)
+    assert said.means[best, 0].tolist() == sorted(said.means[:, 0], reverse=True)[:3]
+
+
+def test_answers_of_dense_layers() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    x = torch.randn(5, 1, 4)
+    [said] = answers(model, x, ["2"], known=layers(model, x))
+    assert said.means == pytest.approx(torch.tanh(model[1](x.flatten(1))).detach().numpy(), abs=1e-6)
+
+
+def test_units_are_told_by_their_strongest_examples() -> None:
+    subject = tiny()
+    through = chosen(subject).mixed(2, 1)
+    stages = exhibit.look(subject, through, units=2, shown=4, progress=QUIET)
+    first = stages[0]
+    assert [len(stage.units) for stage in stages] == [2, 2, 2, 2, 2]
+    assert all(unit.number != 2 for unit in stages[1].units), "a dead unit is none of the strongest"
+    unit = stages[1].units[0]
+    assert unit.name == f"1:{unit.number}"
+    assert unit.rows[0] == stages[1].answers.means[:, unit.number].argmax()
+    assert unit.most == stages[1].answers.means[:, unit.number].max()
+    order = np.argsort(-stages[1].answers.means[:, unit.number], kind="stable")[: exhibit.CLEAR]
+    counts = np.bincount(subject.labels[order])
+    assert unit.clear == (subject.classes[counts.argmax()], counts.max())
+    assert first.maps.values.shape[0] == len(through)
+
+
+def test_chosen_images_are_right_ones_of_different_classes_and_the_surest_wrong_ones() -> None:
+    x = torch.zeros(6, 1, 2)
+    labels, said = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 0, 1, 0, 1, 0])
+    images = Chosen(x, labels, said, np.array([0.5, 0.6, 0.7, 0.8, 0.95, 0.9]), list("abcdef"))
+    assert images.mixed(2, 2).names == ["a", "c", "e", "f"]
+    assert images.mixed(3, 9).names == ["a", "c", "b", "e", "f", "d"]
+    assert images.mixed(0, 0).names == []
+
+
+def test_images_are_made_for_units_and_classes() -> None:
+    subject = tiny()
+    stages = exhibit.look(subject, chosen(subject).mixed(1, 1), units=1, progress=QUIET)[1:2]
+    made, classes = exhibit.imagine(subject, stages, exhibit.classes(subject), steps=8, progress=QUIET)
+    unit = made[0].units[0]
+    assert unit.dream is not None
+    assert unit.ratio == pytest.approx(unit.dream.value / unit.most)
+    assert [each.name for each in classes] == ["cat", "dog", "owl"]
+    assert all(each.dream is not None and torch.isfinite(each.dream.image).all() for each in classes)
+
+
+def test_a_way_that_does_not_fit_is_left_out_with_its_reason() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    x = torch.randn(6, 1, 4, 4)
+    subject = Subject(model, (1, 4, 4), x, np.arange(6) % 3, list("abcdef"), ("a", "b", "c"))
+    asked, left = exhibit.ask(subject, chosen(subject).mixed(2, 2), progress=QUIET)
+    assert [each.found.method for each in asked] == ["gradient", "smoothgrad", "integrated", "occlusion"]
+    assert len(left) == 1
+    assert "Grad-CAM" in left[0]
+
+
+def test_small_pictures_are_enlarged_by_whole_numbers_and_large_ones_made_small() -> None:
+    small = gallery.shown(np.zeros((8, 8), np.uint8), "a <b>")
+    assert 'class="px"' in small
+    assert 'width="64" height="64"' in small
+    assert "a &lt;b&gt;" in small
+    assert 'width="56" height="56"' in gallery.shown(np.zeros((28, 28), np.uint8), "")
+    large = gallery.shown(np.zeros((224, 112, 3), np.uint8), "")
+    assert "px" not in large.split("src")[0]
+    assert 'width="32" height="64"' in large
+
+
+def test_a_gallery_without_data_shows_the_network_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.load(place / "runs/mine")
+    monkeypatch.setattr(run, "_data_if_there", lambda progress: None)
+    page = run.see(progress=QUIET).read_text(encoding="utf-8")
+    assert "The network</h2>" in page
+    assert "Kernels</h2>" in page
+    assert "Classes</h2>" not in page
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed")
+def test_the_gallery_in_a_browser(place: Path, tmp_path: Path, draw_folder: Callable[..., Path]) -> None:
+    draw_folder(tmp_path / "photos", per_class=8, size=40)
+    colour = sightline.train(
+        tmp_path / "photos", "lenet5", epochs=1, train_steps=1, runs=tmp_path / "runs", name="rgb", progress=QUIET
+    )
+    signals = tmp_path / "waves.npz"
+    x = np.random.default_rng(0).normal(size=(60, 2, 40)).astype(np.float32)
+    np.savez(signals, X=x, y=np.arange(60) % 2)
+    waves = sightline.train(
+        signals, "lenet5", epochs=1, train_steps=1, runs=tmp_path / "runs", name="w", progress=QUIET
+    )
+    with Browser() as browser:
+        for run in (Run.load(place / "runs/mine"), colour, waves):
+            page = run.see(units=1, steps=2, progress=QUIET)
+            text = page.read_text(encoding="utf-8")
+            assert "Where it looks</h2>" in text
+            assert not re.search(r"(src|href)=\"(?!data:|#|report.html)", text)
+            for width, dark in ((1400, False), (820, True), (400, False)):
+                browser.open(page, width, dark=dark)
+                assert browser.complaints() == []
+                assert browser.requests() == []
+                assert browser.ask("document.documentElement.scrollWidth") <= width
+                assert browser.ask(WIDE) == []
+                assert browser.ask(OVERLAPS) == []
+            browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+            assert browser.ask("document.documentElement.scrollWidth") <= 400
+            assert browser.ask("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
+            sizes = "[...document.querySelectorAll('img.px')].map(i => [i.naturalWidth, i.clientWidth])"
+            assert all(shown % own == 0 or own == 1 or shown == 160 for own, shown in browser.ask(sizes))
