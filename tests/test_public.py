@@ -103,7 +103,6 @@ COMMANDS: dict[str, set[str]] = {
     "see layers": {"json"},
     "see unit": {"steps", "seed", "json", "quiet"},
     "see dream": {"steps", "seed", "negative", "diversity", "json", "quiet"},
-    "see gallery": {"quiet"},
     "see gallery": {"units", "steps", "quiet"},
     "see kernels": {"layer", "json"},
     "see landscape": {"points", "reach", "images", "part", "seed", "minutes", "plot", "json", "quiet"},
