@@ -56,6 +56,13 @@ def test_four_epochs_are_too_few(train: Train) -> None:
     assert sightline.diagnose(run.path).as_dict() == verdict.as_dict()
 
 
+@pytest.mark.parametrize("schedule", ["onecycle", "constant"])
+def test_three_epochs_are_too_few_though_the_curves_end_flat(train: Train, schedule: str) -> None:
+    verdict = train(epochs=3, schedule=schedule).verdict
+    assert (verdict.kind, verdict.cause) == ("underfitted", "trained too short")
+    assert verdict.advice[0].setting == "epochs"
+
+
 def test_a_hundredth_of_the_rate_is_too_low(train: Train) -> None:
     run = train(epochs=15, lr=1.4e-5)
     assert (run.verdict.kind, run.verdict.cause) == ("underfitted", "the learning rate is too low")

@@ -80,6 +80,8 @@ def gap(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a validation loss that had not arrived when the training ended."""
     gain = m.gain
+    if _brief(m, limits):
+        return _too_brief(m, limits)
     if gain is None or gain.low is None or _risen(m, limits) or gain.low <= limits.gain / 2:
         return None
     if gain.value <= limits.gain or (m.level or 0.0) < limits.level / 20:
@@ -98,12 +100,38 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
+def _brief(m: Measures, limits: Limits) -> bool:
+    """Say whether a training that fits nothing yet was too short for its pace to be measured, and had not slowed."""
+    if m.halves is None or m.epochs >= limits.brief or _risen(m, limits) or not unfitted(m, limits):
+        return False
+    measured = m.gain is not None and m.gain.low is not None and m.gain.low > limits.gain / 2
+    before, after = m.halves
+    return not measured and before + after > 0 and after >= limits.unslowed * max(before, 0.0)
+
+
+def _too_brief(m: Measures, limits: Limits) -> Finding:
+    assert m.halves is not None
+    before, after = m.halves
+    steps = f" ({m.of.column('step')[-1]:,.0f} steps)" if m.of.has("step") else ""
+    return found(
+        "fit/undertrained",
+        "warning",
+        f"after {m.epochs} epochs{steps} the validation loss was still on its way: the second half of the training "
+        f"lowered it by {after:.2g} nats, the first half by {before:.2g}; so few epochs do not show where it arrives.",
+        "likely",
+        halves=[before, after],
+        epochs=m.epochs,
+        threshold=limits.unslowed,
+    )
+
+
 def over_regularised(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find training images that are not fitted, and much less so with dropout and augmentation on than off."""
     if not unfitted(m, limits) or not m.of.clean or not m.of.has("train_loss"):
         return None
+    # The loss as trained is a mean over the last epoch: beside it belongs what the others were in its middle.
     trained = float(m.of.column("train_loss")[-1]) - m.of.floor
-    plain = float(m.of.fitted[-1])
+    plain = float(m.of.fitted[-2:].mean())
     ratio = trained / max(plain, 1e-6)
     heavy = [
         name

@@ -148,6 +148,16 @@ class Measures:
         return self._gain(self.of.valid) if self.finite else None
 
     @cached_property
+    def halves(self) -> tuple[float, float] | None:
+        """The fall of the validation loss in the first and second half of the training; see ``trend.halves``.
+
+        Counted from guessing; None where K is unknown or there is no loss.
+        """
+        if not self.finite or not self.epochs or self.of.chance is None:
+            return None
+        return trend.halves(self.of.valid, self.of.column("lr") if self.of.has("lr") else None, self.of.chance)
+
+    @cached_property
     def fitted_gain(self) -> Figure | None:
         """Likewise the training loss."""
         return self._gain(self.of.fitted) if self.finite else None

@@ -197,6 +197,23 @@ def gain(losses: NDArray[Any], rates: NDArray[Any] | None = None, *, least: floa
     return Figure(value, low, high_end)
 
 
+def halves(losses: NDArray[Any], rates: NDArray[Any] | None, start: float) -> tuple[float, float]:
+    """Give how much a loss fell in the first and in the second half of a training.
+
+    Halves are of the sum of the learning rates: where a schedule ends at nothing, the last epochs are hardly any
+    training, and a flat end is no arrival.
+
+    Args:
+        losses: float (E,), after each epoch.
+        rates: float (E,), the learning rate of each epoch; None: the same in all.
+        start: the loss before the first epoch.
+    """
+    rates = np.ones(len(losses)) if rates is None else np.asarray(rates, dtype=np.float64)
+    done = np.concatenate([[0.0], np.cumsum(rates)])
+    middle = float(np.interp(done[-1] / 2, done, np.concatenate([[start], losses])))
+    return start - middle, middle - float(losses[-1])
+
+
 def right(losses: NDArray[Any], accuracy: float) -> NDArray[np.bool_]:
     """Tell which images were recognised from their losses and how many were.
 
