@@ -27,7 +27,7 @@ PANELS = {
     ),
     "Regularisation": (
         "augment", "weight_decay", "decoupled", "penalty", "penalty_on", "max_norm", "dropout", "label_smoothing",
-        "trim", "trim_from", "ema", "swa", "patience", "delta",
+        "trim", "trim_from", "ema", "swa", "early_stop", "patience", "delta",
     ),
     "Diagnosis": ("instruments", "probes"),
     "Machine": ("device", "precision", "compile", "keep_memory"),

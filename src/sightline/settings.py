@@ -143,6 +143,9 @@ class Settings(Strict):
     ema: Unit = Field(0.0, description="Decay of the moving average of the weights; 0 switches it off.")
     swa: Unit = Field(0.0, description="Last share of the training whose weights are averaged equally; 0: none.")
     augment: str = Field("auto", description="none, light, strong or auto.")
+    early_stop: Literal["patience", "rise"] = Field(
+        "patience", description="Stop early after so many epochs (patience), or when validation loss rises (rise)."
+    )
     patience: Annotated[int, Field(ge=0)] = Field(
         0, description="Epochs without improvement before it stops; 0: never."
     )
@@ -221,6 +224,16 @@ class Settings(Strict):
             raise SettingsError(
                 f"'cycles' is {self.cycles}, but 'schedule' is {self.schedule}, which has one.",
                 "Use schedule=cyclic with it, or leave cycles out.",
+            )
+        if self.early_stop == "rise" and self.patience:
+            raise SettingsError(
+                f"'early_stop' is rise and 'patience' {self.patience}: two ways to stop early.",
+                "Leave patience out; how long to wait follows from the interval of the rise.",
+            )
+        if self.early_stop == "rise" and self.monitor not in (None, "valid_loss"):
+            raise SettingsError(
+                f"'early_stop' is rise, which looks at valid_loss, but 'monitor' is {self.monitor}.",
+                "Use early_stop=patience with it, such as --patience 5.",
             )
         if self.ema and self.swa:
             raise SettingsError(

@@ -80,8 +80,8 @@ def gap(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a validation loss that had not arrived when the training ended."""
     gain = m.gain
-    if _brief(m, limits):
-        return _too_brief(m, limits)
+    if _on_its_way(m, limits):
+        return _too_short(m, limits)
     if gain is None or gain.low is None or _risen(m, limits) or gain.low <= limits.gain / 2:
         return None
     if gain.value <= limits.gain or (m.level or 0.0) < limits.level / 20:
@@ -100,16 +100,16 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
-def _brief(m: Measures, limits: Limits) -> bool:
-    """Say whether a training that fits nothing yet was too short for its pace to be measured, and had not slowed."""
-    if m.halves is None or m.epochs >= limits.brief or _risen(m, limits) or not unfitted(m, limits):
-        return False
+def _on_its_way(m: Measures, limits: Limits) -> bool:
+    """Say whether a training that fits nothing yet had not slowed down when it ended, which no pace over epochs shows.
+
+    Near guessing, a loss that falls steadily falls by a small share; and a few epochs give no pace with an interval.
+    """
     measured = m.gain is not None and m.gain.low is not None and m.gain.low > limits.gain / 2
-    before, after = m.halves
-    return not measured and before + after > 0 and after >= limits.unslowed * max(before, 0.0)
+    return not measured and m.unslowed(limits) and unfitted(m, limits) and not _risen(m, limits)
 
 
-def _too_brief(m: Measures, limits: Limits) -> Finding:
+def _too_short(m: Measures, limits: Limits) -> Finding:
     assert m.halves is not None
     before, after = m.halves
     steps = f" ({m.of.column('step')[-1]:,.0f} steps)" if m.of.has("step") else ""
@@ -117,7 +117,7 @@ def _too_brief(m: Measures, limits: Limits) -> Finding:
         "fit/undertrained",
         "warning",
         f"after {m.epochs} epochs{steps} the validation loss was still on its way: the second half of the training "
-        f"lowered it by {after:.2g} nats, the first half by {before:.2g}; so few epochs do not show where it arrives.",
+        f"lowered it by {after:.2g} nats, the first half by {before:.2g}; what arrives slows down.",
         "likely",
         halves=[before, after],
         epochs=m.epochs,

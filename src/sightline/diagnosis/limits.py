@@ -18,9 +18,8 @@ class Limits:
             gap: in the open half of benches/diagnosis twice the epochs then lowered no loss.
         gap: share of the validation loss that is gap below which what is lost is lost on training images, too.
         gain: fall of the validation loss that training as long again would bring, from which on it was too short.
-        brief: epochs below which a pace cannot be told from a few points.
-        unslowed: fall of the validation loss in the second half of so brief a training / in the first, from which on it
-            had not arrived. What arrives exponentially and loses less has less than half as much before it.
+        unslowed: fall of the validation loss in the second half of a training / in the first, from which on it had not
+            arrived. What arrives exponentially, and has less than a quarter of its way before it, is below that.
         plateau: share of the epochs without any improvement that is worth a note.
         modes: training loss as trained / in evaluation mode that counts as over-regularised.
         nothing: best training loss as a share of guessing from which on nothing was learnt.
@@ -47,7 +46,6 @@ class Limits:
     learnt: float = 0.15
     gap: float = 0.35
     gain: float = 0.16
-    brief: int = 10
     unslowed: float = 0.5
     plateau: float = 0.5
     modes: float = 1.6

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sightline.diagnosis import intervals, trend
 from sightline.diagnosis.evidence import Evidence
 from sightline.diagnosis.intervals import Figure, Z
+from sightline.diagnosis.limits import Limits
 from sightline.diagnosis.trend import Rise
 
 LEAST = 0.02
@@ -156,6 +157,13 @@ class Measures:
         if not self.finite or not self.epochs or self.of.chance is None:
             return None
         return trend.halves(self.of.valid, self.of.column("lr") if self.of.has("lr") else None, self.of.chance)
+
+    def unslowed(self, limits: Limits) -> bool:
+        """Whether the validation loss fell in the second half about as much as in the first: it has not arrived."""
+        if self.halves is None:
+            return False
+        before, after = self.halves
+        return after > 0 and before + after > 0 and after >= limits.unslowed * max(before, 0.0)
 
     @cached_property
     def fitted_gain(self) -> Figure | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from sightline.data import progressive
 from sightline.data.augment import Augment
 from sightline.data.presets import preset
 from sightline.data.stream import Stream
+from sightline.diagnosis.measures import LEAST
+from sightline.diagnosis.rising import RiseStopping
+from sightline.errors import SettingsError
 from sightline.making import plan
 from sightline.making.balancing import balance, measured, valid_rows
 from sightline.making.beginning import adopted, begin, changes
@@ -56,6 +60,12 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         pace=data.weights.pace if data.weights else None,
     )
     settings = resolved.settings.model_copy(update={"precision": precision.mode})
+    if settings.early_stop == "rise" and settings.monitor != "valid_loss":
+        raise SettingsError(
+            f"'early_stop' is rise, which looks at valid_loss, but with balance={settings.balance} the best epoch is "
+            f"chosen by {settings.monitor}.",
+            "Use --monitor valid_loss with it, or --patience 5 instead.",
+        )
     reasons = {**resolved.reasons}
     if given.precision == "auto":
         reasons["precision"] = why
@@ -227,6 +237,8 @@ def assemble(
         every,
         folder,
     )
+    rises = settings.early_stop == "rise"
+    stopper = RiseStopping(least=LEAST * math.log(len(data.images.classes))) if rises else None
     return Trainer(
         model=network,
         settings=TrainerSettings(
@@ -261,4 +273,5 @@ def assemble(
         time_limit_s=None if settings.minutes is None else settings.minutes * 60 * 0.95,
         freezing=start.freezing,
         instruments=instruments,
+        stopper=stopper,
     )

@@ -90,7 +90,8 @@ def headline(told: Told) -> str:
     """Say in one sentence what came of it all."""
     end, rounds = told["end"], told["rounds"]
     if not end:
-        return f"Not finished: {counted(len(rounds), 'rounds')} so far; the same command goes on."
+        done = sum(one["status"] != "begun" for one in rounds)
+        return f"Not finished: {counted(done, 'rounds')} so far; the same command goes on."
     kept = [one for one in rounds if one["status"] == "kept"]
     if not kept:
         return (
@@ -201,12 +202,15 @@ def _came_out(one: Told) -> str:
     """Say what a round came to, in a sentence or two."""
     if one["status"] == "impossible":
         return f"It cannot be tried: {one['said']}"
+    if one["status"] == "begun":
+        return "Under way."
     if one["difference"] is None:
         return f"{_capital(one['said'])}."
     measure, found = MEASURES["valid_loss"], one["difference"]
     return (
         f"{_capital(one['said'])}: validation loss {change(found['value'], measure)} nats, {_share(one)}, over "
         f"{_pairs(one['seeds'])}. {'Kept' if one['status'] == 'kept' else 'Not kept'}."
+        + (f" About {found['wanted']} seeds would tell." if found["wanted"] else "")
     )
 
 

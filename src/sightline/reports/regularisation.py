@@ -82,6 +82,8 @@ def _snapshots(facts: Facts) -> str:
 
 
 def _patience(facts: Facts) -> str:
+    if facts.settings.get("early_stop") == "rise":
+        return "had the validation loss risen beyond doubt, it would have ended"
     patience = facts.settings.get("patience")
     return f"had {value(patience)} epochs passed without improvement, it would have ended" if patience else ""
 

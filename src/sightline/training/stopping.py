@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from sightline import files
@@ -64,6 +66,29 @@ def better(value: float, best: float | None, delta: float = 0.0, lower_is_better
     if best is None:
         return True
     return value < best - delta if lower_is_better else value > best + delta
+
+
+class Stopper(Protocol):
+    """What a trainer asks after each epoch whether to stop: ``EarlyStopping``, or ``diagnosis.rising.RiseStopping``."""
+
+    @property
+    def early_stop(self) -> bool:
+        """Whether it is time to stop."""
+
+    def after(self, value: float, model: nn.Module, losses: NDArray[np.float32] | None) -> None:
+        """Take what is monitored after an epoch, the model, and the loss of each validation image if all are known."""
+
+    def why(self, monitor: str, best_epoch: int) -> str:
+        """Say why it is time to stop, as a phrase."""
+
+    def restart(self, log_dir: Path) -> None:
+        """Begin anew, for a training that begins or goes on."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what it remembers."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Take what ``state_dict`` gave."""
 
 
 class EarlyStopping:
@@ -158,6 +183,14 @@ class EarlyStopping:
         elif self.verbose:
             best = "none yet" if self.best_loss is None else f"{self.best_loss:.4f}"
             self.progress.note(f"no improvement for {self.counter} of {self.patience} epochs (best {best})")
+
+    def after(self, value: float, model: nn.Module, losses: NDArray[np.float32] | None) -> None:
+        """Do what calling it does; the losses of single images take no part."""
+        self(value, model)
+
+    def why(self, monitor: str, best_epoch: int) -> str:
+        """Say why it is time to stop, as a phrase."""
+        return f"{monitor} has not improved for {self.counter} epochs; the best was epoch {best_epoch}"
 
     def get_best(self) -> nn.Module:
         """Put the best weights back into the model that was seen last, and give it.

@@ -32,7 +32,7 @@ from sightline.training.rate import Rate, Scheduler
 from sightline.training.record import Record
 from sightline.training.scores import Scores, score_all
 from sightline.training.state import Remembers, State
-from sightline.training.stopping import EarlyStopping
+from sightline.training.stopping import EarlyStopping, Stopper
 from sightline.training.tally import Tally
 
 
@@ -79,6 +79,7 @@ class Trainer:
         time_limit_s: seconds, over all resumptions, after which the loop ends as after Ctrl-C.
         freezing: which parameters stay as they are, and until which epoch; it is asked at the start of each.
         instruments: look into the layers after some epochs; they change nothing.
+        stopper: says when to stop early, instead of the settings' ``earlystop_kwargs``.
 
     Attributes:
         stopped: why the last loop ended, a phrase.
@@ -123,6 +124,7 @@ class Trainer:
         time_limit_s: float | None = None,
         freezing: Freezing | None = None,
         instruments: Instruments | None = None,
+        stopper: Stopper | None = None,
     ) -> None:
         if accumulate < 1 or (clip_norm is not None and not clip_norm > 0):
             raise SettingsError(
@@ -161,7 +163,7 @@ class Trainer:
         self.log_dir = self._record.path
         lower = rows.lower_is_better(monitor, settings.metrics, probe is not None)
         self.best = Best(lower)
-        self.early_stopping = EarlyStopping.of(
+        self.early_stopping: Stopper | None = stopper or EarlyStopping.of(
             settings.earlystop_kwargs, log_dir=self.log_dir, lower_is_better=lower, progress=self.progress
         )
         self._trackers = Trackers([*trackers, *make(settings.reporttypes)])
@@ -361,7 +363,7 @@ class Trainer:
             self.best.see(row[self.monitor], self.last_epoch, self.model)
             self._record.snapshot(self.last_epoch, self.model.state_dict())
             if self.early_stopping:
-                self.early_stopping(row[self.monitor], self.model)
+                self.early_stopping.after(row[self.monitor], self.model, valid.losses if valid else None)
         if not self._cut:  # else the checkpoint inside the epoch stands: from there it can be made whole
             self.instruments.measure(self.model, self.optimizer, self.last_epoch, self.last_epoch >= self._until)
             self.rate.after(row["valid_loss"])
@@ -375,8 +377,7 @@ class Trainer:
         if cut:
             return f"{cut} in epoch {self.last_epoch}, after step {self.step}"
         if self.early_stopping and self.early_stopping.early_stop:
-            waited = self.early_stopping.counter
-            return f"{self.monitor} has not improved for {waited} epochs; the best was epoch {self.best_epoch}"
+            return self.early_stopping.why(self.monitor, self.best_epoch)
         return f"all {self._until} epochs are done" if self.last_epoch >= self._until else ""
 
     def _counted(self, loss: Tensor, penalty: Tensor | float, x: Any, y: Tensor) -> Tensor:
