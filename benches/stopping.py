@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--valid", type=float, default=0.1)
     parser.add_argument("--test", type=float, default=0.1)
+    parser.add_argument("--image-size", type=int)
     parser.add_argument("--out", type=Path, help="one JSON line for each training and rule")
     args = parser.parse_args()
     rules = {f"patience {p}": p for p in (3, 5, 10, 20)}
@@ -92,7 +93,7 @@ def main() -> None:
         found: dict[str, list[tuple[int, bool, float]]] = {}
         for model in args.models.split(","):
             for seed in range(args.seeds):
-                shares = {"valid_fraction": args.valid, "test_fraction": args.test}
+                shares = {"valid_fraction": args.valid, "test_fraction": args.test, "image_size": args.image_size}
                 given = Settings(model=model, schedule=schedule, epochs=args.epochs, seed=seed, **PLAIN, **shares)
                 data = prepare(load(args.source, progress=QUIET), given, QUIET)
                 settings = resolve(given, data, CPU, QUIET).settings
