@@ -63,6 +63,7 @@ FAULTS: dict[str, list[Any]] = {
     "swa": [-0.1, 1, math.nan, None],
     "label_smoothing": [-0.1, 1, math.nan],
     "augment": [3, None],
+    "early_stop": ["never", 1, None],
     "patience": [-1, 1.5],
     "delta": [-1, math.nan, math.inf],
     "monitor": ["accuracy", ""],
