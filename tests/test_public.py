@@ -107,6 +107,7 @@ COMMANDS: dict[str, set[str]] = {
     "see gallery": {"units", "steps", "quiet"},
     "see kernels": {"layer", "json"},
     "see landscape": {"points", "reach", "images", "part", "seed", "minutes", "plot", "json", "quiet"},
+    "see atlas": {"layer", "method", "images", "cells", "steps", "seed", "json", "quiet"},
     "see arithmetic": {
         "kernel",
         "size",

@@ -1,6 +1,8 @@
-"""A run -> the loss around its weights, on images it was trained on: measured once, kept in the run, gone on with."""
+"""A run -> the loss around its weights, and a map of its validation images; both are kept in the run's folder."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,7 +11,13 @@ from sightline import files
 from sightline.errors import SettingsError
 from sightline.making.trained import Run
 from sightline.progress import Progress
+from sightline.reports import atlases
+from sightline.seeing.atlas import Atlas, atlas
+from sightline.seeing.dream import dream
 from sightline.seeing.landscape import Landscape, landscape
+from sightline.seeing.nature import measure
+from sightline.seeing.objectives import direction
+from sightline.seeing.picture import natural
 from sightline.training import device as devices
 from sightline.training.precision import Precision
 
@@ -63,3 +71,72 @@ def landscape_of(
         path=run.folder.seeing / f"landscape-{part}-{seed}.json",
         progress=progress,
     )
+
+
+def atlas_of(
+    run: Run,
+    *,
+    layer: str | None = None,
+    method: str = "pca",
+    images: int = 2000,
+    side: int = 0,
+    steps: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Atlas, Path]:
+    """Lay a run's validation images out by what a layer makes of them, and write the page ``seeing/atlas.html``.
+
+    Args:
+        run: its best weights count.
+        layer: by its dotted name; None takes the end of the last stage.
+        method: ``pca`` or ``tsne``.
+        images: at most so many, drawn by the seed.
+        side: cells along the side of a grid of regions; 0 leaves them out.
+        steps: above 0, an image is made for each region, in so many steps at most.
+        seed: of the choice, of t-SNE and of these images.
+        progress: shows how far it is.
+
+    Raises:
+        SettingsError: a setting is out of range.
+        ModelError: there is no such layer.
+        SourceError: the run's images are no longer there.
+    """
+    if images < 3 or steps < 0 or (steps and not side):
+        raise SettingsError(
+            f"an atlas of {images} images, {side} cells a side and {steps} steps is not possible.",
+            "Take three images or more, and cells where images are to be made for them.",
+        )
+    data = run.data(progress=progress)
+    rows = data.split.valid if len(data.split.valid) else data.split.test
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:images])
+    x = run.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(data.pixels.array[rows])))
+    found = atlas(run.model.cpu(), x, data.labels[rows], layer=layer, method=method, seed=seed, progress=progress)
+    regions = found.regions(side) if side else []
+    dreams = []
+    if steps and regions:
+        vectors = [torch.from_numpy(region.vector) for region in regions]
+        wanted = [direction(found.layer, vector, f"region {i}") for i, vector in enumerate(vectors)]
+        made = dream(
+            run.model,
+            wanted,
+            tuple(x.shape[1:]),
+            nature=measure(x[:500]),
+            steps=steps,
+            seed=seed,
+            progress=progress,
+        )
+        spec = run.preprocessing
+        for one in made:
+            pixels = spec.denormalise(one.image[None].numpy())[0]
+            dreams.append(natural(np.clip(pixels / spec.unit, 0, 1)))
+    text = atlases.page(
+        found,
+        data.pixels.array,
+        rows,
+        run.classes,
+        title=run.path.resolve().name,
+        side=side,
+        regions=regions,
+        dreams=dreams,
+    )
+    return found, atlases.write(run.folder.seeing / "atlas.html", text)

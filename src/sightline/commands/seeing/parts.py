@@ -18,6 +18,7 @@ PARTS: tuple[Callable[..., None], ...] = (
     dreaming.layers,
     dreaming.unit,
     dreaming.dream,
+    surveys.atlas,
     lessons.arithmetic,
 )
 """Every part, in the order in which ``sightline see --help`` lists them."""

@@ -1,4 +1,4 @@
-"""Parts of ``sightline see`` that look at a network from afar: the loss around its weights."""
+"""Parts of ``sightline see`` that look at a network from afar: the loss around its weights, a map of images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.commands.arguments import AsJson, Quiet, print_json, progress_for
+from sightline.commands.arguments import AsJson, Quiet, RunPath, print_json, progress_for
 
 
 def landscape(
@@ -52,3 +52,40 @@ def landscape(
     for each in found:
         print(each.sentence)
     print(f"drawing {plot}")
+
+
+def atlas(
+    run: RunPath,
+    layer: Annotated[str | None, typer.Option("--layer", help="By its dotted name; else the last stage's end.")] = None,
+    method: Annotated[str, typer.Option("--method", metavar="pca|tsne", help="How the map is laid out.")] = "pca",
+    images: Annotated[int, typer.Option("--images", help="Validation images, at most.")] = 2000,
+    cells: Annotated[
+        int, typer.Option("--cells", min=0, metavar="SIDE", help="Also regions: cells along a side, such as 10.")
+    ] = 0,
+    steps: Annotated[
+        int, typer.Option("--steps", min=0, help="Make an image for each region, in so many steps, such as 128.")
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Map the validation images by what a layer makes of them, mistakes marked; with --cells, also its regions."""
+    from sightline.making.surveys import atlas_of
+    from sightline.making.trained import Run
+    from sightline.reports.atlases import measure
+
+    found, page = atlas_of(
+        Run.load(run),
+        layer=layer,
+        method=method,
+        images=images,
+        side=cells,
+        steps=steps,
+        seed=seed,
+        progress=progress_for(quiet),
+    )
+    if as_json:
+        print_json({"run": str(run), "page": str(page), **measure(found)})
+        return
+    print(found.sentence)
+    print(f"page {page}")
