@@ -106,6 +106,8 @@ COMMANDS: dict[str, set[str]] = {
     "see dream": {"steps", "seed", "negative", "diversity", "json", "quiet"},
     "see gallery": {"units", "steps", "quiet"},
     "see kernels": {"layer", "json"},
+    "see maps": {"layer", "json", "quiet"},
+    "see saliency": {"method", "class", "json", "quiet"},
     "see landscape": {"points", "reach", "images", "part", "seed", "minutes", "plot", "json", "quiet"},
     "see atlas": {"layer", "method", "images", "cells", "steps", "seed", "json", "quiet"},
     "see arithmetic": {

@@ -21,11 +21,17 @@ from sightline.making.trained import Run
 from sightline.models.plan import Shape
 from sightline.progress import Progress
 from sightline.reports import dreams, facts
+from sightline.seeing import kernels as weights
 from sightline.seeing import layers as listing
+from sightline.seeing import maps as features
 from sightline.seeing import octaves, portraits, units
+from sightline.seeing import saliency as looking
 from sightline.seeing.kept import Kept
+from sightline.seeing.kernels import Kernels
 from sightline.seeing.layers import Layers
+from sightline.seeing.maps import Maps
 from sightline.seeing.portraits import Portrait
+from sightline.seeing.saliency import Saliency
 from sightline.seeing.subject import Subject
 from sightline.seeing.targets import target
 from sightline.seeing.units import Unit
@@ -196,6 +202,67 @@ def page(
     path = files.make_folder(run.folder.seeing) / f"{name}.html"
     files.write_text(path, text)
     return path
+
+
+def kernels(what: Seen) -> list[Kernels]:
+    """Read the weights of every convolution and dense layer, with norms and pictures; see ``seeing.kernels``.
+
+    Args:
+        what: a run, its folder, or a network.
+
+    Raises:
+        ModelError: it has no such layer.
+    """
+    if isinstance(what, nn.Module):
+        return weights.kernels(what)
+    run = what if isinstance(what, Run) else Run.load(what)
+    return weights.kernels(run.model, run.preprocessing.shape)
+
+
+def maps(what: Seen, x: Tensor, names: Sequence[str] | None = None) -> list[Maps]:
+    """Give what layers make of images, and which of their units are dead on them.
+
+    Args:
+        what: a run, its folder, or a network.
+        x: float (N, C, *positions), as the network gets them.
+        names: layers by dotted name; None takes the end of every stage.
+
+    Raises:
+        ModelError: there is no such layer, or the images do not pass through.
+    """
+    return features.maps(_network(what), x, names)
+
+
+def saliency(
+    what: Seen,
+    x: Tensor,
+    targets: Tensor | NDArray[np.int64] | None = None,
+    method: str = "integrated",
+    *,
+    baseline: Tensor | str = "zero",
+    layer: str | None = None,
+) -> Saliency:
+    """Ask which positions of images speak for a class; ``seeing.saliency`` has more to set, ``seeing.trust`` tests it.
+
+    Args:
+        what: a run, its folder, or a network.
+        x: float (N, C, *positions), as the network gets them.
+        targets: int64 (N,), the class to ask about; None takes each image's most probable one.
+        method: ``gradient``, ``smoothgrad``, ``integrated``, ``gradcam`` or ``occlusion``.
+        baseline: what nothing looks like: ``zero``, ``mean``, ``blurred``, or a tensor that can be expanded to ``x``.
+        layer: for ``gradcam``.
+
+    Raises:
+        SettingsError: an unknown method or baseline.
+        ModelError: the network cannot be asked like this.
+    """
+    return looking.saliency(_network(what), x, targets, method, baseline=baseline, layer=layer)
+
+
+def _network(what: Seen) -> nn.Module:
+    if isinstance(what, nn.Module):
+        return what
+    return (what if isinstance(what, Run) else Run.load(what)).model
 
 
 def _kept(what: Seen | Subject) -> Kept:

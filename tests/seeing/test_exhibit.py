@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-import sightline
 from reports.browser import OVERLAPS, PROGRAM, WIDE, Browser
 from sightline.making.trained import Run
+from sightline.models.plan import by
 from sightline.progress import Progress
 from sightline.reports import gallery
 from sightline.seeing import exhibit
 from sightline.seeing.answers import answers
 from sightline.seeing.exhibit import Chosen
+from sightline.seeing.kernels import kernels
 from sightline.seeing.layers import layers
 from sightline.seeing.maps import maps
 from sightline.seeing.subject import Subject
@@ -130,33 +130,34 @@ def test_a_gallery_without_data_shows_the_network_alone(place: Path, monkeypatch
     assert "Classes</h2>" not in page
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as found:
+        yield found
+
+
 @pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed")
-def test_the_gallery_in_a_browser(place: Path, tmp_path: Path, draw_folder: Callable[..., Path]) -> None:
-    draw_folder(tmp_path / "photos", per_class=8, size=40)
-    colour = sightline.train(
-        tmp_path / "photos", "lenet5", epochs=1, train_steps=1, runs=tmp_path / "runs", name="rgb", progress=QUIET
-    )
-    signals = tmp_path / "waves.npz"
-    x = np.random.default_rng(0).normal(size=(60, 2, 40)).astype(np.float32)
-    np.savez(signals, X=x, y=np.arange(60) % 2)
-    waves = sightline.train(
-        signals, "lenet5", epochs=1, train_steps=1, runs=tmp_path / "runs", name="w", progress=QUIET
-    )
-    with Browser() as browser:
-        for run in (Run.load(place / "runs/mine"), colour, waves):
-            page = run.see(units=1, steps=2, progress=QUIET)
-            text = page.read_text(encoding="utf-8")
-            assert "Where it looks</h2>" in text
-            assert not re.search(r"(src|href)=\"(?!data:|#|report.html)", text)
-            for width, dark in ((1400, False), (820, True), (400, False)):
-                browser.open(page, width, dark=dark)
-                assert browser.complaints() == []
-                assert browser.requests() == []
-                assert browser.ask("document.documentElement.scrollWidth") <= width
-                assert browser.ask(WIDE) == []
-                assert browser.ask(OVERLAPS) == []
-            browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
-            assert browser.ask("document.documentElement.scrollWidth") <= 400
-            assert browser.ask("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
-            sizes = "[...document.querySelectorAll('img.px')].map(i => [i.naturalWidth, i.clientWidth])"
-            assert all(shown % own == 0 or own == 1 or shown == 160 for own, shown in browser.ask(sizes))
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 60, 60), (2, 40)], ids=by)
+def test_the_gallery_in_a_browser(browser: Browser, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    subject = tiny(shape)
+    images = chosen(subject)
+    through, about = images.mixed(2, 1), images.mixed(1, 1)
+    stages = exhibit.look(subject, through, units=2, progress=QUIET)
+    stages, classes = exhibit.imagine(subject, stages, exhibit.classes(subject), steps=2, progress=QUIET)
+    asked, left = exhibit.ask(subject, about, thrifty=True, progress=QUIET)
+    found = exhibit.Exhibit(subject, through, tuple(stages), tuple(classes), about, tuple(asked), tuple(left))
+    parts = gallery.exhibit(found, [], kernels(subject.model, shape))
+    page = tmp_path / "gallery.html"
+    page.write_text(gallery.render(title="x" * 90, kicker=["a", "b"], lede="", environment={}, **parts), "utf-8")
+    for width, dark in ((1400, True), (400, False)):
+        browser.open(page, width, dark=dark)
+        assert browser.complaints() == []
+        assert browser.requests() == []
+        assert browser.ask(WIDE) == []
+        assert browser.ask(OVERLAPS) == []
+        browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert browser.ask("document.documentElement.scrollWidth") <= width
+    assert browser.ask("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
+    sizes = "[...document.querySelectorAll('img.px')].map(i => [i.naturalWidth, i.clientWidth])"
+    strips = (160,)  # of a signal's positions, which are drawn to one width
+    assert all(wide % own == 0 or wide in strips for own, wide in browser.ask(sizes))

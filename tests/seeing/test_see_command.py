@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sightline import cli
 
@@ -34,14 +36,11 @@ def see(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 
 def test_a_run_alone_means_its_gallery(see: See, place: Path) -> None:
-    code, out, err = see("gallery", "runs/mine", "--steps", "0", "--units", "1", "-q")
-    assert (code, err) == (0, "")
-    before = (place / "runs/mine/gallery.html").stat().st_mtime_ns
     code, out, err = see("runs/mine", "--steps", "0", "--units", "1", "-q")
-    assert (place / "runs/mine/gallery.html").stat().st_mtime_ns > before
     assert (code, err) == (0, "")
     assert out == "runs/mine/gallery.html\n"
     assert (place / "runs/mine/gallery.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert 'href="gallery.html"' in (place / "runs/mine/report.html").read_text(encoding="utf-8")
 
 
 def test_kernels_by_layer(see: See, place: Path) -> None:
@@ -52,6 +51,27 @@ def test_kernels_by_layer(see: See, place: Path) -> None:
     assert (place / told["page"]).is_file()
 
 
+def test_maps_and_saliency_of_images_given_and_held_out(see: See, place: Path) -> None:
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save(place / "new.png")
+    (place / "bad.png").write_bytes(b"no image")
+    code, out, err = see("maps", "runs/mine", "new.png", "bad.png", "--json", "-q")
+    assert code == 0
+    assert err.startswith("refused: bad.png")
+    told = json.loads(out)
+    assert [layer["stage"] for layer in told["layers"]][:2] == ["C1", "S2"]
+    assert told["layers"][0]["units"] == 6
+    assert "new.png: taken for" in (place / told["page"]).read_text(encoding="utf-8")
+    code, out, _ = see("saliency", "runs/mine", "--method", "gradient", "--class", "3", "--json", "-q")
+    assert code == 0
+    told = json.loads(out)
+    assert [way["method"] for way in told["ways"]] == ["gradient"]
+    assert told["ways"][0]["cells"] == [8, 8]
+    assert told["ways"][0]["sentence"]
+    code, out, err = see("maps", "runs/mine", "bad.png", "-q")
+    assert (code, out) == (1, "")
+    assert "none of the 1 images can be read" in err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -59,6 +79,9 @@ def test_kernels_by_layer(see: See, place: Path) -> None:
         (["runs/mnie"], "Did you mean 'runs/mine'?"),
         (["kernels", "runs/mine", "--layer", "c11"], "Did you mean 'c1'?"),
         (["runs"], "is not a run folder"),
+        (["saliency", "runs/mine", "--class", "33", "-q"], "there is no class '33'"),
+        (["saliency", "runs/mine", "--method", "gradcan", "-q"], "Did you mean 'gradcam'?"),
+        (["maps", "runs/mine", "--layer", "c11", "-q"], "Did you mean 'c1'?"),
     ],
 )
 def test_a_mistyped_word_is_one_clear_error(see: See, words: list[str], says: str) -> None:

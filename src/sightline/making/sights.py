@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline import files
+from sightline.errors import ModelError, SettingsError, SourceError, did_you_mean
 from sightline.making.prepared import Prepared
 from sightline.models import arithmetic
 from sightline.models.network import Network
@@ -23,9 +24,10 @@ from sightline.reports.network import draw
 from sightline.reports.words import drawing
 from sightline.run import RunFolder
 from sightline.seeing import exhibit
-from sightline.seeing.exhibit import Chosen, Exhibit
+from sightline.seeing.exhibit import Asked, Chosen, Exhibit, Stage
 from sightline.seeing.kernels import Kernels
 from sightline.seeing.kernels import kernels as read_kernels
+from sightline.seeing.saliency import METHODS
 from sightline.seeing.subject import Subject
 from sightline.serving.predict import Predictor
 
@@ -35,6 +37,8 @@ DREAMS = 1e12
 """Multiply-adds, forward, that making images may take: a minute or two of one core."""
 DEAR = 2e8
 """Multiply-adds for one image from which on fewer images are explained, in fewer steps."""
+MOST_MAPS = 64
+"""Maps of a layer on the page of maps, at most, for each image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,11 @@ class Sights:
     def work(self) -> int:
         """Multiply-adds for one image."""
         return arithmetic.multiply_adds(arithmetic.table(self.model.plan))
+
+    @property
+    def thrifty(self) -> bool:
+        """Whether an image takes so much work that fewer are explained, in fewer steps."""
+        return self.work > DEAR
 
     def inputs(self, rows: NDArray[np.int64]) -> Tensor:
         """Give images as the network gets them, float32 (N, C, *positions)."""
@@ -117,7 +126,7 @@ class Sights:
 
     def exhibit(self, *, units: int, steps: int | None, progress: Progress) -> Exhibit:
         """Look at everything that the gallery shows."""
-        subject, images, thrifty = self.subject(), self.held_out(), self.work > DEAR
+        subject, images, thrifty = self.subject(), self.held_out(), self.thrifty
         through, about = images.mixed(3, 1), images.mixed(*(2, 2) if thrifty else (3, 3))
         stages = exhibit.look(subject, through, units=units, progress=progress)
         classes = exhibit.classes(subject)
@@ -131,6 +140,63 @@ class Sights:
         if steps:
             stages, classes = exhibit.imagine(subject, stages, classes, steps=steps, progress=progress)
         return Exhibit(subject, through, tuple(stages), tuple(classes), about, tuple(asked), tuple(left))
+
+    def given(self, images: Sequence[str]) -> tuple[Chosen, list[tuple[str, str]]]:
+        """Read image files or folders, whose classes are not known; and name those that cannot be read.
+
+        Raises:
+            SourceError: there is nothing that could be read.
+        """
+        names, parts, refused = list[str](), list[Tensor](), list[tuple[str, str]]()
+        for served, pixels, bad in self.predictor.read(list(images)):
+            names += served
+            refused += bad
+            if served:
+                parts.append(self.predictor.preprocessing.normalise(torch.from_numpy(pixels)).contiguous())
+        if not parts:
+            raise SourceError(
+                f"none of the {len(refused)} images can be read: '{refused[0][0]}' is {refused[0][1]}.",
+                "Give images such as the network was trained on.",
+            )
+        return self.chosen(torch.cat(parts), np.full(len(names), -1), names), refused
+
+    def maps(self, through: Chosen, layer: str | None, progress: Progress) -> tuple[Path, list[Stage]]:
+        """Write the page of feature maps, of every stage or of one layer, and give its path and what is on it."""
+        subject = self.subject()
+        if not len(subject.examples):
+            subject = replace(subject, examples=through.x, labels=through.labels, names=through.names)
+        found = exhibit.look(subject, through, layer, units=0, progress=progress)
+        rows = arithmetic.table(self.model.plan)
+        shown = [{**gallery.stage(subject, through, part, rows, MOST_MAPS), "kernels": []} for part in found]
+        return self._write(self.folder.seeing / "maps.html", "Feature maps", stages=shown), found
+
+    def saliency(
+        self, about: Chosen, methods: Sequence[str], target: str | None, progress: Progress
+    ) -> tuple[Path, list[Asked]]:
+        """Write the page of where the network looks, and give its path and what is on it.
+
+        Args:
+            about: images.
+            methods: ways of asking.
+            target: the class to ask about; None takes the one predicted for each image.
+            progress: shows the ways.
+
+        Raises:
+            SettingsError: there is no such class or way.
+            ModelError: the network cannot be asked in any of these ways.
+        """
+        classes = self.predictor.classes
+        if target is not None and target not in classes:
+            raise SettingsError(
+                f"there is no class '{target}'.{did_you_mean(target, classes)}", f"Classes: {', '.join(classes[:20])}."
+            )
+        targets = None if target is None else np.full(len(about), classes.index(target))
+        subject = self.subject(1)
+        found, left = exhibit.ask(subject, about, methods, targets=targets, thrifty=self.thrifty, progress=progress)
+        if not found:
+            raise ModelError(left[0], f"Take another way: {', '.join(m for m in METHODS if m not in methods)}.")
+        page = self.folder.seeing / "saliency.html"
+        return self._write(page, "Where it looks", saliency=gallery.asked(subject, about, found), left=left), found
 
     def kernels(self, layers: Sequence[Kernels]) -> Path:
         """Write the page of some layers' weights and give its path."""

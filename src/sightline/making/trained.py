@@ -270,7 +270,11 @@ class Run:
             progress: shows long work.
         """
         progress = progress or Progress()
-        return self.sights(progress).gallery(units=units, steps=steps, progress=progress)
+        sights = self.sights(progress)
+        page = sights.gallery(units=units, steps=steps, progress=progress)
+        if self.folder.evaluation.is_file():
+            write_report(self.folder, sights.data)  # it now leads to the gallery
+        return page
 
     def report(self, progress: Progress | None = None) -> Path:
         """Write the report page again and give its path; without the data it has no pictures of the mistakes."""

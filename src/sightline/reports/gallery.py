@@ -162,8 +162,8 @@ def signed(values: NDArray[Any], most: float, alt: str, *, side: int = THUMB, un
     return shown(colours, alt, side=side)
 
 
-def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row]) -> dict[str, Any]:
-    """Tell a stage: its size, its maps of the chosen images, its strongest units."""
+def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row], most: int = MAPS) -> dict[str, Any]:
+    """Tell a stage: its size, at most so many of its maps of the chosen images, its strongest units."""
     place, dead = part.place, part.answers.dead
     last = next(
         (row for row in reversed(rows) if place.name == row.name or row.name.startswith(f"{place.name}.")), None
@@ -171,7 +171,7 @@ def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row]) -
     what = "maps" if place.positions else "units"
     told = f"{count(place.units)} {what}" + (f" of {size(list(place.positions))}" if place.positions else "")
     order = [each.number for each in part.units]
-    order += [int(u) for u in part.answers.order if int(u) not in order][: max(0, MAPS - len(order))]
+    order += [int(u) for u in part.answers.order if int(u) not in order][: max(0, most - len(order))]
     limits = {u: picture.extent(part.maps.values[:, u]) for u in order}
     pictures = examples(subject, through.x, [_called(subject, through, i) for i in range(len(through))])
     side = THUMB if len(place.positions) != 1 else 80
@@ -231,7 +231,8 @@ def asked(subject: Subject, about: Chosen, ways: Sequence[Asked]) -> dict[str, A
         rows.append(
             {
                 "picture": image,
-                "true": _class(subject, int(about.labels[i])),
+                "true": _class(subject, int(about.labels[i])) if about.labels[i] >= 0 else "",
+                "asked": [_class(subject, int(way.found.targets[i])) for way in ways[:1]],
                 "said": _class(subject, int(about.predicted[i])),
                 "right": bool(about.right[i]),
                 "sure": percent(float(about.confidence[i])),
@@ -283,6 +284,8 @@ def _label(subject: Subject, row: int) -> str:
 def _called(subject: Subject, images: Chosen, i: int) -> str:
     """Name an image as its pictures are described: what it is and what it was taken for."""
     true, said = _class(subject, int(images.labels[i])), _class(subject, int(images.predicted[i]))
+    if images.labels[i] < 0:
+        return f"{images.names[i]}: taken for {said}"
     return f"{images.names[i]}: {true}" + ("" if images.right[i] else f", taken for {said}")
 
 

@@ -81,4 +81,5 @@ def render(run: facts.Facts, *, thumbnails: Mapping[str, bytes] | None = None) -
         settings=sections.settings(run),
         usage=sections.usage(run),
         environment=sections.environment(run),
+        gallery=gallery.name if (gallery := RunFolder(run.path).gallery).is_file() else "",
     )

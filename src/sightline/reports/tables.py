@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sightline.diagnosis.mistakes import Evaluation, Figure
     from sightline.finding import Finding
     from sightline.models.arithmetic import Row
+    from sightline.seeing.exhibit import Stage
     from sightline.seeing.kernels import Kernels
     from sightline.serving.predict import Predictions
     from sightline.voting.standing import Seat, Standing
@@ -221,6 +222,20 @@ def two_columns(facts: Mapping[str, Any]) -> RenderableType:
     table.add_column()
     for name, value in facts.items():
         table.add_row(name, "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value))
+    return table
+
+
+def stages(found: Sequence[Stage]) -> RenderableType:
+    """List stages with their size and their dead units."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("stage", "layer", "units", "positions", "dead"):
+        table.add_column(title, justify="right" if title in ("units", "dead") else "left")
+    for each in found:
+        place, dead = each.place, len(each.answers.dead)
+        size = "x".join(map(str, place.positions))
+        table.add_row(each.name, place.name, f"{place.units:,}", size, f"{dead:,}" if dead else "none")
     return table
 
 

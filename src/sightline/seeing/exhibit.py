@@ -32,7 +32,7 @@ class Chosen:
 
     Attributes:
         x: float32 (N, C, *positions), as the network gets them.
-        labels: int64 (N,), the true classes.
+        labels: int64 (N,), the true classes; -1 where they are not known.
         predicted: int64 (N,).
         confidence: float64 (N,), the probability of the class predicted, 0..1.
         names: what each is called.
@@ -116,6 +116,11 @@ class Stage:
         """The layer that ends it."""
         return self.answers.place
 
+    def as_dict(self) -> dict[str, object]:
+        """Give plain JSON values: the layer, its size, its dead units."""
+        size = {"units": self.place.units, "positions": list(self.place.positions)}
+        return {"stage": self.name, "layer": self.place.name, **size, "dead": self.answers.dead.tolist()}
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:
@@ -128,6 +133,11 @@ class Asked:
 
     found: Saliency
     trust: Trust
+
+    def as_dict(self) -> dict[str, object]:
+        """Give plain JSON values: the judgement with its figures, how fine the maps are."""
+        how = {"cells": list(self.found.cells), "layer": self.found.layer, "sentence": self.trust.sentence}
+        return {**vars(self.trust), **how}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,17 +163,26 @@ class Exhibit:
     left: tuple[str, ...] = field(default=())
 
 
-def look(subject: Subject, through: Chosen, *, units: int = 6, shown: int = 5, progress: Progress) -> list[Stage]:
+def look(
+    subject: Subject,
+    through: Chosen,
+    layer: str | None = None,
+    *,
+    units: int = 6,
+    shown: int = 5,
+    progress: Progress,
+) -> list[Stage]:
     """Go through the stages: their maps of some images, their strongest units with the examples that excite these.
 
     Args:
         subject: its examples are what units are ranked and illustrated by.
         through: images whose maps are wanted.
+        layer: look at this layer alone, whether it ends a stage or not.
         units: of each stage.
         shown: examples of each unit.
         progress: shows long work.
     """
-    found = stages(subject.model, subject.layers)
+    found = stages(subject.model, subject.layers) if layer is None else {layer: subject.layers[layer]}
     names = [place.name for place in found.values()]
     said = answers(subject.model, subject.examples, names, known=subject.layers, progress=progress)
     made = maps(subject.model, through.x, names, known=subject.layers)

@@ -14,6 +14,8 @@ from sightline.errors import SettingsError, did_you_mean
 PARTS: tuple[Callable[..., None], ...] = (
     looking.gallery,
     looking.kernels,
+    looking.maps,
+    looking.saliency,
     surveys.landscape,
     dreaming.layers,
     dreaming.unit,
