@@ -146,7 +146,7 @@ def test_changes_that_are_not_possible_are_told_and_passed_over(
         first = replace(belief.changes[0], setting="options.colour", value="green")
         return replace(belief, changes=(first,))
 
-    monkeypatch.setattr("sightline.improving.improve.believe", believe)
+    monkeypatch.setattr("sightline.improving.sitting.believe", believe)
     found = sightline.improve(run, progress=QUIET)
     assert [one.status for one in found.journal.rounds] == ["impossible"]
     assert found.journal.end["why"] == "nothing helps"
