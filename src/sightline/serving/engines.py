@@ -254,7 +254,9 @@ def _compiled(model: nn.Module, x: Tensor, precision: Precision) -> Logits:
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision.mode, torch.float32)
     network = fold(model).to(dtype)
     precision.arrange(network)
-    compiled = torch.compile(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself: compiling still imports what it calls deprecated
+        compiled = torch.compile(network)
     size = len(x)
 
     def logits(x: Tensor) -> Tensor:
@@ -263,7 +265,8 @@ def _compiled(model: nn.Module, x: Tensor, precision: Precision) -> Logits:
         with inductor.patch(freezing=True):
             return Tensor(compiled(whole.to(dtype)).float()[: len(x)])
 
-    with torch.inference_mode():
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
         logits(x)
     return logits
 
