@@ -46,7 +46,7 @@ def dhashes(array: NDArray[np.generic]) -> NDArray[np.uint64]:
     rows, columns = areas(array.shape[1], 8), areas(array.shape[2], 9)
     total = array[..., 0].astype(np.float32)  # by channels: numpy is slow over an axis of three
     for channel in range(1, array.shape[3]):
-        total += array[..., channel]
+        total += array[..., channel].astype(np.float32)
     grey = rows @ (total / np.float32(array.shape[3])) @ columns.T
     bits = grey[:, :, 1:] > grey[:, :, :-1] + 1e-3  # a flat area gives zeros, not the rounding of its sum
     return np.packbits(bits.reshape(len(array), 64), axis=1).view(">u8").astype(np.uint64).reshape(-1)
