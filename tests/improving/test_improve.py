@@ -120,6 +120,12 @@ def test_a_finished_sitting_may_be_followed_by_another(tmp_path: Path) -> None:
     assert len(second.journal.rounds) == len(first.journal.rounds) + 1
     with pytest.raises(RunError, match="begun with 1 seeds, not 2"):
         sightline.improve(run, rounds=1, seeds=2, progress=QUIET)
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "improve").rglob("best.safetensors")}
+    run.folder.rounds.unlink()
+    anew = sightline.improve(run, rounds=1, seeds=1, minutes=5, progress=QUIET)
+    assert told(anew) == told(first), "begun anew, it comes to the same"
+    assert anew.journal.before > 0, "what was trained before takes none of its time"
+    assert {path: path.stat().st_mtime_ns for path in made} == made, "and is taken over"
 
 
 def test_what_fits_well_is_left_alone(begun: sightline.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ class Sitting:
         """
         state = run.folder.read_state()
         settings = run.settings.model_copy(update={"minutes": None, "trackers": (), "name": None})
-        seconds = sum(float(value) for value in state.get("seconds", {}).values()) or spending.trained(run.folder)
+        seconds = spending.took(run.folder)
         journal = Journal.read(run.folder)
         if journal is None:
             count = seeds or next(number for limit, number in SEEDS if seconds < limit)
@@ -86,6 +86,7 @@ class Sitting:
                 seeds=list(range(settings.seed, settings.seed + count)),
                 counts={part: sum(counts) for part, counts in told["counts"].items() if counts},
                 seconds=seconds,
+                before=spending.spent(place),  # a journal that was deleted leaves its runs
             )
         elif seeds is not None and seeds != len(journal.seeds):
             raise RunError(
