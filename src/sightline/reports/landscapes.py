@@ -19,6 +19,9 @@ PANEL, GAP = 400.0, 48.0
 ACROSS, UP = (40.0, 380.0), (390.0, 50.0)
 """Where the axes of a panel of contours begin and end."""
 
+BELOW = 456.0
+"""Where the surfaces begin, below the contours."""
+
 FINE = 121
 """Places along each side to which a grid is refined by a spline, for smooth contours."""
 
@@ -58,20 +61,23 @@ def landscapes(found: Sequence[Landscape]) -> Svg:
     high = min(max(float(losses.max()) for _, losses in grids), HIGH)
     scale = Scale(max(low, 1e-6), max(high, low * 10, 1e-5), 0.0, 1.0, log=True)
     guess = log(found[0].classes)
-    body = [tag("style", STYLE)]
+    body, deepest = [tag("style", STYLE)], 0.0
     for i, (each, (places, losses)) in enumerate(zip(found, grids, strict=True)):
         clipped = np.clip(losses, scale.low, scale.high)
+        surface, height = _surface(clipped, scale)
+        deepest = max(deepest, height)
         parts = [
             text(0, 14, fit(each.name, PANEL - 10), kind="strong", size=15, whole=each.name),
             text(0, 34, f"loss {short(each.least)} at the weights found · {each.rising:.0%} of walks only rise"),
             tag("g", _contours(places, clipped, scale, log(each.classes)), transform="translate(0 14)"),
-            tag("g", _surface(clipped, scale), transform="translate(0 448)"),
+            tag("g", surface, transform=f"translate(0 {number(BELOW)})"),
         ]
         body.append(tag("g", "".join(parts), transform=f"translate({number(i * (PANEL + GAP))} 0)"))
     width = max(len(found) * (PANEL + GAP) - GAP, PANEL)
-    body.append(tag("g", _key(scale, guess, width), transform="translate(0 780)"))
+    end = BELOW + deepest + 24
+    body.append(tag("g", _key(scale, guess, width), transform=f"translate(0 {number(end)})"))
     label = f"Loss around the weights. {' '.join(each.sentence for each in found)}"
-    return Svg(width, 836, label, "".join(body))
+    return Svg(width, end + 56, label, "".join(body))
 
 
 def check_count(count: int) -> None:
@@ -119,8 +125,8 @@ def _contours(places: Floats, losses: Floats, scale: Scale, guess: float) -> str
     return frame + "".join(body) + middle + text(0, 40, "second direction", kind="title")
 
 
-def _surface(losses: Floats, scale: Scale) -> str:
-    """Draw the surface as a mesh, seen from a corner above, far cells first."""
+def _surface(losses: Floats, scale: Scale) -> tuple[str, float]:
+    """Draw the surface as a mesh, seen from a corner above, far cells first; give the drawing and its height."""
     step = max(1, ceil((len(losses) - 1) / (MESH - 1)))
     losses = losses[::step, ::step]
     n = len(losses)
@@ -128,7 +134,7 @@ def _surface(losses: Floats, scale: Scale) -> str:
     rows, columns = np.mgrid[:n, :n] / (n - 1) - 0.5
     right = (columns * cos(TURN) - rows * sin(TURN)) * PANEL * 0.68 + PANEL / 2
     front = (columns * sin(TURN) + rows * cos(TURN)) * PANEL * 0.68 * TILT
-    up = 160 + front - heights * RISE
+    up = front - front.min() + (1 - heights) * RISE
     cells = sorted(((i, j) for i in range(n - 1) for j in range(n - 1)), key=sum)
     body = []
     for i, j in cells:
@@ -136,7 +142,7 @@ def _surface(losses: Floats, scale: Scale) -> str:
         d = "M" + "L".join(f"{right[at]:.1f} {up[at]:.1f}" for at in corners) + "z"
         band = min(int(np.mean([heights[at] for at in corners]) * BANDS), BANDS - 1)
         body.append(tag("path", d=d, kind="height mesh", style=_shade(band)))
-    return "".join(body)
+    return "".join(body), float(up.max())
 
 
 def _key(scale: Scale, guess: float, width: float) -> str:
