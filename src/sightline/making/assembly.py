@@ -79,8 +79,10 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         reasons["weights"] = "; ".join([data.weights.name, *sentences])
         for sentence in sentences:
             progress.note(f"weights: {sentence}")
-    if start.frozen():
+    if start.frozen() and settings.freeze != "none":
         reasons["freeze"] = start.frozen()
+    elif start.frozen():
+        progress.note(f"{settings.model}: {start.frozen()}: they were measured on training images")
     report_types(settings.trackers)
     augmentation(data, settings)
     optimizer_of(settings, network)

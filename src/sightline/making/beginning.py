@@ -64,11 +64,13 @@ def begin(data: Prepared, settings: Settings) -> Beginning:
         return Beginning(network, Freezing(measured), {})
     fitted = data.weights.fit(network, data.images.classes)
     network.load_state_dict(fitted.state)
+    measured = frozenset(f"{name}.weight" for name in layers(network))
+    if measured & fitted.fresh:
+        whiten(network, _inputs(data))
     factor = settings.old_lr or data.weights.pace[0]
     factors = {name: factor for name, _ in network.named_parameters() if name not in fitted.fresh}
-    return Beginning(
-        network, Freezing(named(network, settings.freeze, fitted.fresh), settings.thaw_epoch), factors, fitted
-    )
+    still = named(network, settings.freeze, fitted.fresh) | measured
+    return Beginning(network, Freezing(still, settings.thaw_epoch), factors, fitted)
 
 
 def _inputs(data: Prepared) -> torch.Tensor:

@@ -176,6 +176,7 @@ class Predictor:
             SettingsError, MissingExtraError: the engine cannot be used; see ``engines.choose``.
         """
         engines.check(engine)
+        was_training = self.model.training
         given = list(self._each(images))
         choice: engines.Choice | None = None
         names: list[str] = []
@@ -201,6 +202,7 @@ class Predictor:
                 refused += bad
                 if task:
                     task.advance(len(served) + len(bad))
+        self.model.train(was_training)
         return Predictions(
             tuple(names), self.classes, self.probabilities(np.concatenate(found)), tuple(refused), choice
         )
