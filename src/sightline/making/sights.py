@@ -33,10 +33,12 @@ from sightline.serving.predict import Predictor
 
 LOOKS = 30e9
 """Multiply-adds that looking at examples may take: a second or so of one core."""
-DREAMS = 1e12
-"""Multiply-adds, forward, that making images may take: a minute or two of one core."""
+DREAMS = 5e11
+"""Multiply-adds, forward, that making images may take: about a minute of one core."""
 DEAR = 2e8
 """Multiply-adds for one image from which on fewer images are explained, in fewer steps."""
+ROUGH = 0.05
+"""Share that integrated gradients may miss on the gallery, which says how much they did."""
 MOST_MAPS = 64
 """Maps of a layer on the page of maps, at most, for each image."""
 
@@ -85,7 +87,7 @@ class Sights:
             return Subject(self.model, shape, nothing, np.empty(0, np.int64), (), self.predictor.classes)
         train = self.data.split.train
         most = most or int(np.clip(LOOKS / self.work, 64, 1024))
-        rows = train[np.unique(np.linspace(0, len(train) - 1, most).astype(np.int64))]
+        rows = _spread(train, most)
         return Subject(
             self.model, shape, self.inputs(rows), self.data.labels[rows], self.data.names(rows),
             self.predictor.classes, self.predictor.preprocessing,
@@ -95,7 +97,7 @@ class Sights:
         """Give images kept apart, at most 1,000, with what the network says of them."""
         assert self.data is not None
         rows = self.data.split.test if len(self.data.split.test) else self.data.split.valid
-        rows = rows[: int(np.clip(LOOKS / self.work, 64, 1000))]
+        rows = _spread(rows, int(np.clip(LOOKS / self.work, 64, 1000)))
         return self.chosen(self.inputs(rows), self.data.labels[rows], self.data.names(rows))
 
     def chosen(self, x: Tensor, labels: NDArray[np.int64], names: Sequence[str]) -> Chosen:
@@ -110,7 +112,7 @@ class Sights:
 
         Args:
             units: of each stage.
-            steps: of making images; None: as many as a minute or two allow, at most 128; 0: none are made.
+            steps: of making images; None: as many as about a minute allows, at most 64; 0: none are made.
             progress: shows what is done.
         """
         weights = read_kernels(self.model, self.model.plan.shape)
@@ -130,10 +132,10 @@ class Sights:
         through, about = images.mixed(3, 1), images.mixed(*(2, 2) if thrifty else (3, 3))
         stages = exhibit.look(subject, through, units=units, progress=progress)
         classes = exhibit.classes(subject)
-        asked, left = exhibit.ask(subject, about, thrifty=thrifty, progress=progress)
+        asked, left = exhibit.ask(subject, about, exact=ROUGH, thrifty=thrifty, progress=progress)
         count = sum(len(part.units) for part in stages) + len(classes)
         if steps is None:
-            steps = min(128, int(DREAMS / (self.work * max(count, 1))))
+            steps = min(64, int(DREAMS / (self.work * max(count, 1))))
             if steps < 16:
                 left.append("No images were made: it would take this network too long. `--steps 64` makes them.")
                 steps = 0
@@ -192,7 +194,10 @@ class Sights:
             )
         targets = None if target is None else np.full(len(about), classes.index(target))
         subject = self.subject(1)
-        found, left = exhibit.ask(subject, about, methods, targets=targets, thrifty=self.thrifty, progress=progress)
+        found, left = exhibit.ask(
+            subject, about, methods, targets=targets, exact=ROUGH if self.thrifty else 0.01, thrifty=self.thrifty,
+            progress=progress,
+        )  # fmt: skip
         if not found:
             raise ModelError(left[0], f"Take another way: {', '.join(m for m in METHODS if m not in methods)}.")
         page = self.folder.seeing / "saliency.html"
@@ -214,6 +219,11 @@ class Sights:
         )  # fmt: skip
         files.write_text(page, text)
         return page
+
+
+def _spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Take at most so many rows, evenly: sources are often sorted by class."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))]
 
 
 def _row(row: arithmetic.Row) -> dict[str, Any]:

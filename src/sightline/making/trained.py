@@ -266,7 +266,7 @@ class Run:
 
         Args:
             units: how many units of each stage are shown.
-            steps: of making images; None: as many as a minute or two of work allow, at most 128; 0: none are made.
+            steps: of making images; None: as many as about a minute allows, at most 64; 0: none are made.
             progress: shows long work.
         """
         progress = progress or Progress()

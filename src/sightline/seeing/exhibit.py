@@ -255,6 +255,7 @@ def ask(
     methods: Sequence[str] = tuple(METHODS),
     *,
     targets: NDArray[np.int64] | None = None,
+    exact: float = 0.01,
     thrifty: bool = False,
     progress: Progress,
 ) -> tuple[list[Asked], list[str]]:
@@ -265,6 +266,7 @@ def ask(
         about: images.
         methods: names of ways.
         targets: int64 (N,), the classes asked about; None takes those that were predicted.
+        exact: see ``saliency``.
         thrifty: take fewer windows and steps, for networks that compute for long.
         progress: shows the ways.
 
@@ -283,7 +285,7 @@ def ask(
                 told = saliency(
                     subject.model, about.x, targets, method, baseline=zero, stride=side if thrifty else None,
                     steps={"smoothgrad": 8, "integrated": 32}.get(method) if thrifty else None,
-                    exact=0.05 if thrifty else 0.01,
+                    exact=exact,
                 )  # fmt: skip
                 found.append(Asked(told, judge.trust(told)))
             except ModelError as error:
