@@ -84,7 +84,7 @@ def test_nature_is_that_of_the_data() -> None:
 def test_what_is_painted_can_be_read(shape: Shape) -> None:
     data = photos(20, shape, 1.0)
     canvas = Canvas(shape, measure(data))
-    coefficients = canvas.noise(3, seed=1, spread=0.3)
+    coefficients = canvas.noise(3, seed=1, spread=0.15)
     images = canvas.paint(coefficients)
     assert torch.allclose(canvas.read(images), coefficients, atol=2e-3)
     assert images.amin() >= data.amin()

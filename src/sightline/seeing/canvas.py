@@ -8,7 +8,7 @@ from torch import Tensor
 from sightline.models.plan import Shape
 from sightline.seeing.nature import Nature, frequencies, hartley
 
-CONTRAST = 2.0
+CONTRAST = 4.0
 """Deviation of an image whose coefficients are 1, before the squashing into the range."""
 
 
