@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -38,9 +37,6 @@ from sightline.seeing.units import Unit
 
 Seen = Run | nn.Module | Path | str
 """What can be looked at: a run, its folder, or any network."""
-
-EXAMPLES = 1024
-"""Training images of a run that are looked at, spread evenly over its rows."""
 
 
 def layers(what: Seen, example: Tensor | Shape | None = None) -> Layers:
@@ -88,13 +84,7 @@ def subject(
         labels = np.full(len(examples), -1) if labels is None else np.asarray(labels, np.int64)
         return Subject(what, tuple(examples.shape[1:]), examples.float(), labels, (), tuple(classes))
     run = what if isinstance(what, Run) else Run.load(what)
-    data = run.data(progress=progress)
-    rows = data.split.train[np.unique(np.linspace(0, len(data.split.train) - 1, EXAMPLES).astype(np.int64))]
-    batch = torch.from_numpy(np.ascontiguousarray(data.pixels.array[rows]))
-    inputs = run.preprocessing.normalise(batch).contiguous()
-    return Subject(
-        run.model, run.preprocessing.shape, inputs, data.labels[rows], data.names(rows), run.classes, run.preprocessing
-    )
+    return run.sights(progress).subject()
 
 
 def dream(
