@@ -238,11 +238,12 @@ def main() -> None:
     parser.add_argument("half", choices=list(HALVES))
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--save", type=Path, help="JSON of scores and records")
+    parser.add_argument("--stability", type=int, default=1000, help="runs, at most, that are judged by two draws")
     parser.add_argument("--wrong", action="store_true", help="list the cases that were judged wrongly")
     asked = parser.parse_args()
     folders = trained(asked.half, asked.runs)
     records = [record(read(folder)) for folder in folders]
-    found = {**scores(records), "stability": stability(folders), "advice": advised.scores(folders)}
+    found = {**scores(records), "stability": stability(folders[: asked.stability]), "advice": advised.scores(folders)}
     show(found)
     if asked.wrong:
         for r in records:
