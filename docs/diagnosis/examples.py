@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXAMPLE = re.compile(r"(```sh\n(?P<code>.*?)```\n\n)```text\n.*?```", re.S)
+EXAMPLE = re.compile(r"(<!-- not run: python [^\n]*\n```sh\n(?P<code>.*?)```\n)(?:\n```text\n.*?```\n)?", re.S)
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
             printed[code] = "\n".join(line.rstrip() for line in done.stdout.replace(f"{folder}/", "").splitlines())
             print(page.name, "done" if done.returncode == 0 else done.stderr, flush=True)
         before, after = text[: match.end(1)], text[match.end() :]
-        page.write_text(f"{before}```text\n{printed[code]}\n```{after}", encoding="utf-8")
+        page.write_text(f"{before}\n```text\n{printed[code]}\n```\n{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
