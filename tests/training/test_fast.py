@@ -116,6 +116,8 @@ def test_sizes_grow_to_the_full_size_which_has_the_last_third() -> None:
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(found))
     assert len(found) <= 8
     assert progressive.sizes((32, 32), 1.0, 12) == progressive.sizes((32, 32), 0.5, None) == ()
+    assert progressive.sizes((10, 30), 1.0, 12) == ()  # whatever the sides are multiples of
+    assert progressive.sizes((30, 30), 0.5, 12)[-1] <= (28, 28)
     assert 0.25 < progressive.work((32, 32), 0.5) < 1
     assert progressive.work((32, 32), 1.0) == 1
 

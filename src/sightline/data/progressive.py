@@ -25,7 +25,7 @@ def sizes(size: tuple[int, ...], start: float, epochs: int | None) -> tuple[tupl
     Returns:
         One (height, width) for each epoch in which the inputs are smaller than ``size``.
     """
-    growing = round(GROWING * (epochs or 0))
+    growing = round(GROWING * (epochs or 0)) if start < 1 else 0
     shares = (start + (1 - start) * epoch / growing for epoch in range(growing))
     grown = (tuple(min(side, max(STEP, round(side * share / STEP) * STEP)) for side in size) for share in shares)
     return tuple(one for one in grown if one != size)
