@@ -85,12 +85,12 @@ def write(path: Path, content: str) -> Path:
 
 def drawing(found: Atlas, array: NDArray[Any], rows: NDArray[np.int64], classes: Sequence[str]) -> Svg:
     """Draw the map: a thumbnail in every place where images lie, mistakes first; the others as dots."""
-    low, high = found.places[:, 1].min(), found.places[:, 1].max()
+    high = found.places[:, 1].max()
     unit = WIDE - 2 * EDGE
     x, y = EDGE + found.places[:, 0] * unit, EDGE + (high - found.places[:, 1]) * unit
-    tall = float((high - low) * unit + 2 * EDGE + 8)
     dots, shown = [], []
     cells = np.floor(np.stack([x, y], axis=1) / STEP).astype(int)
+    tall = float((cells[:, 1].max() + 1) * STEP + 4)
     for cell in np.unique(cells, axis=0):
         members = np.flatnonzero((cells == cell).all(axis=1))
         centre = (cell + 0.5) * STEP
@@ -152,12 +152,12 @@ def _names(found: Atlas, x: NDArray[Any], y: NDArray[Any], classes: Sequence[str
     if len(there) > 30:
         return ""
     middles = [(float(np.median(x[found.labels == k])), float(np.median(y[found.labels == k]))) for k in there]
-    heights = apart([y for _, y in middles], 17.0, 20.0, tall - 12)
+    heights = apart([y for _, y in middles], 20.0, 20.0, tall - 12)
     body = []
     for k, (left, _), top in zip(there, middles, heights, strict=True):
-        half = width(classes[k], 15, bold=True) / 2
+        half = width(classes[k], 18, bold=True) / 2
         place = min(max(left, half), WIDE - half)
-        body.append(text(place, top, classes[k], anchor="middle", kind="strong halo", size=15))
+        body.append(text(place, top, classes[k], anchor="middle", kind="strong halo", size=18))
     return "".join(body)
 
 
