@@ -149,6 +149,8 @@ def signed(values: NDArray[Any], most: float, alt: str, *, side: int = THUMB, un
         side: CSS pixels of its longer side, about.
         under: an image of the same size, uint8 (H, W) or (H, W, 3), shown faintly below.
     """
+    if values.ndim > 1 and not values.any():
+        return Markup('<span class="empty" title="{}">empty</span>').format(alt)
     colours = picture.diverging(picture.flat(np.atleast_1d(values)), most)
     if under is not None:
         below = under if under.ndim == 2 else under.mean(axis=-1)
