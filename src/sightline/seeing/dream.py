@@ -41,7 +41,7 @@ class Dream:
         value: the objective on ``image``, seen straight.
         curve: the objective every ``LOOK`` steps, from the start on.
         steps: taken until it was finished.
-        woken: how it was begun: ``noise``, ``strong noise``, ``an example``, ``a photo``.
+        woken: how it was begun: ``noise``, ``strong noise``, ``an example``, ``noise held still``, ``a photo``.
         logits: float32 (K,), what the network says of ``image``; empty where it cannot take images of this size.
     """
 
@@ -129,18 +129,25 @@ def dream(
 def _awake(
     ascent: _Ascent, objectives: Sequence[Objective], found: list[Dream], examples: Tensor | None
 ) -> list[Dream]:
-    """Begin again where nothing moved: at strong noise, then at the example that excites the objective most."""
-    for again in ("strong noise", "an example"):
+    """Begin again where nothing moved: at strong noise, at the example that excites it most, then held still.
+
+    Movements make images robust. Where what excites a unit is destroyed by any of them, as in networks that have learnt
+    nothing, only an image that is not moved finds it.
+    """
+    for again in ("strong noise", "an example", "noise held still"):
         silent = [i for i, one in enumerate(found) if not one.moved]
         asked = [objectives[i] for i in silent]
         if not asked or (again == "an example" and examples is None):
             continue
-        if again == "strong noise" or examples is None:
+        still = again == "noise held still"
+        if still:
+            coefficients = ascent.canvas.noise(len(asked), seed=ascent.seed)
+        elif again == "strong noise" or examples is None:
             coefficients = ascent.canvas.noise(len(asked), seed=ascent.seed + 1, spread=1.0)
         else:
             best = evaluate(ascent.taps, asked, examples, ascent.known).argmax(dim=1)
             coefficients = ascent.canvas.read(examples[best])
-        for i, one in zip(silent, ascent.run(asked, coefficients, again), strict=True):
+        for i, one in zip(silent, ascent.run(asked, coefficients, again, still=still), strict=True):
             found[i] = replace(one, start=found[i].start) if one.value > found[i].value else found[i]
     return found
 
@@ -154,8 +161,8 @@ class _Ascent:
         self.taps, self.canvas, self.known = taps, canvas, known
         self.steps, self.diversity, self.seed, self.task = steps, diversity, seed, task
 
-    def run(self, objectives: Sequence[Objective], begin: Tensor, woken: str) -> list[Dream]:
-        """Climb from coefficients (B, C, *positions), one for each objective."""
+    def run(self, objectives: Sequence[Objective], begin: Tensor, woken: str, *, still: bool = False) -> list[Dream]:
+        """Climb from coefficients (B, C, *positions), one for each objective; ``still``: without movements."""
         numbers = torch.Generator().manual_seed(self.seed)
         coefficients = begin.clone().requires_grad_()
         climber = torch.optim.Adam([coefficients], lr=RATE, eps=1e-30)  # scores differ by many powers of ten
@@ -163,12 +170,12 @@ class _Ascent:
         book.note(0, *self._look(objectives, coefficients))
         for step in range(1, self.steps + 1):
             moves = numbers.get_state()
-            gradient = self._slope(objectives, coefficients, numbers)
+            gradient = self._slope(objectives, coefficients, numbers, still)
             silent = gradient.flatten(1).abs().amax(dim=1) == 0
             if silent.any():
                 numbers.set_state(moves)
                 with Redirected():
-                    gradient[silent] = self._slope(objectives, coefficients, numbers)[silent]
+                    gradient[silent] = self._slope(objectives, coefficients, numbers, still)[silent]
             coefficients.grad = -gradient
             climber.step()
             if self.task:
@@ -180,9 +187,12 @@ class _Ascent:
             for i, (o, c) in enumerate(zip(objectives, book.curves, strict=True))
         ]
 
-    def _slope(self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator) -> Tensor:
-        """Give the gradient of all scores with respect to the coefficients, the images seen a little moved."""
-        heard = hear(self.taps, transform(self.canvas.paint(coefficients), numbers), self.known)
+    def _slope(
+        self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, still: bool
+    ) -> Tensor:
+        """Give the gradient of all scores with respect to the coefficients, the images seen a little moved or not."""
+        images = self.canvas.paint(coefficients)
+        heard = hear(self.taps, images if still else transform(images, numbers), self.known)
         score = values(objectives, heard)
         if self.diversity:
             score = score - self.diversity * score.detach().abs() * alike(objectives, heard)
