@@ -51,7 +51,7 @@ def layers(what: Seen, example: Tensor | Shape | None = None) -> Layers:
     """
     if isinstance(what, nn.Module):
         return listing.layers(what, example)
-    run = what if isinstance(what, Run) else Run.load(what)
+    run = _run(what)
     return listing.layers(run.model, run.preprocessing.shape)
 
 
@@ -83,7 +83,7 @@ def subject(
             )
         labels = np.full(len(examples), -1) if labels is None else np.asarray(labels, np.int64)
         return Subject(what, tuple(examples.shape[1:]), examples.float(), labels, (), tuple(classes))
-    run = what if isinstance(what, Run) else Run.load(what)
+    run = _run(what)
     return run.sights(progress).subject()
 
 
@@ -180,7 +180,7 @@ def page(
         looked: of ``unit``: the page is then the unit's own.
         progress: shows the opening of the data.
     """
-    run = what if isinstance(what, Run) else Run.load(what)
+    run = _run(what)
     name = "dreams" if looked is None else "unit-" + re.sub(r"[^A-Za-z0-9._-]", "-", looked.name)
     text = dreams.page(
         subject(run, progress=progress),
@@ -205,7 +205,7 @@ def kernels(what: Seen) -> list[Kernels]:
     """
     if isinstance(what, nn.Module):
         return weights.kernels(what)
-    run = what if isinstance(what, Run) else Run.load(what)
+    run = _run(what)
     return weights.kernels(run.model, run.preprocessing.shape)
 
 
@@ -249,15 +249,19 @@ def saliency(
     return looking.saliency(_network(what), x, targets, method, baseline=baseline, layer=layer)
 
 
+def _run(what: Run | Path | str) -> Run:
+    return what if isinstance(what, Run) else Run.load(what)
+
+
 def _network(what: Seen) -> nn.Module:
     if isinstance(what, nn.Module):
         return what
-    return (what if isinstance(what, Run) else Run.load(what)).model
+    return _run(what).model
 
 
 def _kept(what: Seen | Subject) -> Kept:
     """Choose where answers are kept: beside a run, else in the cache."""
     if isinstance(what, nn.Module | Subject):
         return Kept(files.cache_folder() / "seeing")
-    run = what if isinstance(what, Run) else Run.load(what)
+    run = _run(what)
     return Kept(run.folder.seeing / "kept")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sightline.data.balance import Balance, decide, repeats
 from sightline.data.smote import Invented, some
@@ -88,16 +89,23 @@ def learn_last_layer(trainer: Trainer, data: Prepared, settings: Settings, progr
         scores = score(network, stream(data.split.valid), trainer.loss_fn, [BalancedAccuracy()], trainer.precision)
         return scores.metrics["BalancedAccuracy"]
 
-    before, last = judged(), head.last_layer(network)
-    values, labels = head.features(network, stream(rows), trainer.precision), data.labels[rows]
-    found = head.relearn(last, values, labels, neighbours=chosen.neighbours, seed=settings.seed, progress=progress)
+    last, labels = head.last_layer(network), data.labels[rows]
+
+    def anew() -> tuple[Tensor, Invented]:
+        values = head.features(network, stream(rows), trainer.precision)
+        invented = head.relearn(
+            last, values, labels, neighbours=chosen.neighbours, seed=settings.seed, progress=progress
+        )
+        return values, invented
+
+    before = judged()
+    values, found = anew()
     if trainer.folder:
         save_weights(trainer.folder.best, network.state_dict(), epoch=trainer.best_epoch)
         for path in sorted(trainer.folder.snapshots.glob("*.safetensors")):  # they vote, too
             _, told = weights.read(path)
             weights.read_weights(network, path)
-            seen = head.features(network, stream(rows), trainer.precision)
-            head.relearn(last, seen, labels, neighbours=chosen.neighbours, seed=settings.seed, progress=progress)
+            anew()
             save_weights(path, network.state_dict(), **json.loads(told["sightline"]))
         weights.read_weights(network, trainer.folder.best)
     sentence = (

@@ -78,7 +78,7 @@ def _inputs(data: Prepared) -> torch.Tensor:
     rows = np.sort(data.split.train)
     few = max(1, min(len(rows), MEASURED // max(1, int(np.prod(data.preprocessing.shape)))))
     chosen = rows[np.linspace(0, len(rows) - 1, few).astype(np.int64)]
-    return data.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(data.pixels.array[chosen])))
+    return data.inputs(chosen)
 
 
 def adopted(settings: Settings, data: Prepared) -> Settings:

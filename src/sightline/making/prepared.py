@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sightline import files
@@ -87,6 +88,10 @@ class Prepared:
             drawn = draw(balance, self.pixels.array, self.labels, rows, seed=seed, classes=classes, progress=progress)
             self.drawn[key] = drawn
         return self.drawn[key]
+
+    def inputs(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Give rows as the network gets them, without augmentation: float32 (N, C, *positions), on the processor."""
+        return self.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(self.pixels.array[rows])))
 
     def names(self, rows: NDArray[np.int64]) -> list[str]:
         """Name rows as messages and tables do."""

@@ -76,8 +76,7 @@ class Sights:
     def inputs(self, rows: NDArray[np.int64]) -> Tensor:
         """Give images as the network gets them, float32 (N, C, *positions)."""
         assert self.data is not None
-        batch = torch.from_numpy(np.ascontiguousarray(self.data.pixels.array[rows]))
-        return self.predictor.preprocessing.normalise(batch).contiguous()
+        return self.data.inputs(rows).contiguous()
 
     def subject(self, most: int | None = None) -> Subject:
         """Give the network with training images, spread evenly over their rows; without data there are none."""

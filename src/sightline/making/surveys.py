@@ -54,7 +54,7 @@ def landscape_of(
     data = run.data(progress=progress)
     rows = data.split.train if part == "train" else data.split.valid
     chosen = np.sort(np.random.default_rng(seed).permutation(rows)[:images])
-    x = run.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(data.pixels.array[chosen])))
+    x = data.inputs(chosen)
     place, _ = devices.choose("auto")
     files.make_folder(run.folder.seeing)
     return landscape(
@@ -109,7 +109,7 @@ def atlas_of(
     data = run.data(progress=progress)
     rows = data.split.valid if len(data.split.valid) else data.split.test
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:images])
-    x = run.preprocessing.normalise(torch.from_numpy(np.ascontiguousarray(data.pixels.array[rows])))
+    x = data.inputs(rows)
     found = atlas(run.model.cpu(), x, data.labels[rows], layer=layer, method=method, seed=seed, progress=progress)
     regions = found.regions(side) if side else []
     dreams = []
