@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scaling import peak
-from sightline.data.preprocess import Preprocessing
+from scaling import peak, sparse
 from sightline.data.stream import Stream
 from told import tell_ratio
 
@@ -56,14 +55,8 @@ def store(gigabytes: float, side: int) -> None:
     """Read a store once, in random order, and tell the largest memory."""
     count = int(gigabytes * 2**30 / (side * side * 3))
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        path = Path(folder) / "pixels.npy"
-        with path.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.truncate(file.tell() + count * side * side * 3)
-        array = np.asarray(np.load(path, mmap_mode="r"))
+        array, spec = sparse(Path(folder) / "pixels.npy", count, side)
         rows = np.arange(count)
-        spec = Preprocessing("image", 3, (side, side), mean=(0.5,) * 3, std=(0.25,) * 3)
         before = peak()
         for _ in Stream(array, rows % 10, rows, spec, batch_size=64, num_classes=10):
             pass

@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.data.augment import Augment
 from sightline.data.preprocess import Preprocessing
@@ -64,17 +65,21 @@ def main() -> None:
     tell_ratio(name, "memory, few", "many", [few["after_mb"] / many["after_mb"] for few, many in pairs])
 
 
+def sparse(path: Path, count: int, side: int) -> tuple[NDArray[np.uint8], Preprocessing]:
+    """Make a pixel store of zeros that takes no room on the disk; give it mapped, uint8 (N, H, W, 3)."""
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + count * side * side * 3)
+    spec = Preprocessing("image", 3, (side, side), mean=(0.5,) * 3, std=(0.25,) * 3)
+    return np.asarray(np.load(path, mmap_mode="r")), spec
+
+
 def one(count: int, side: int, batches: int) -> dict[str, float]:
     """Read batches from a store of ``count`` images: seconds and memory."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pixels.npy"
-        with path.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.truncate(file.tell() + count * side * side * 3)
-        store = np.asarray(np.load(path, mmap_mode="r"))
+        store, spec = sparse(Path(folder) / "pixels.npy", count, side)
         rows = np.arange(count)
-        spec = Preprocessing("image", 3, (side, side), mean=(0.5,) * 3, std=(0.25,) * 3)
         stream = Stream(
             store, rows % 10, rows, spec, batch_size=BATCH, augment=Augment(shift=0.125, flip=True), num_classes=10
         )
