@@ -9,15 +9,12 @@ Prints one line a seed and the mean difference in test accuracy with its 95 % in
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 import tempfile
 from pathlib import Path
 
-from scipy.stats import t
-
 import sightline
 from sightline.progress import Progress
+from told import over_seeds
 
 
 def accuracy(source: str, model: str, epochs: int, seed: int, precision: str) -> float:
@@ -49,9 +46,8 @@ def main() -> None:
         fast = accuracy(args.source, args.model, args.epochs, seed, "bf16")
         gaps.append(fast - plain)
         print(f"seed {seed}: fp32 {plain:.2%}  bf16 {fast:.2%}  difference {fast - plain:+.2%}", flush=True)
-    mean, spread = statistics.mean(gaps), statistics.stdev(gaps)
-    half = float(t.ppf(0.975, len(gaps) - 1)) * spread / math.sqrt(len(gaps))
-    print(f"bf16 - fp32: {mean:+.2%} (95 % interval {mean - half:+.2%} to {mean + half:+.2%}), n = {len(gaps)} seeds")
+    mean, low, high = over_seeds(gaps)
+    print(f"bf16 - fp32: {mean:+.2%} (95 % interval {low:+.2%} to {high:+.2%}), n = {len(gaps)} seeds")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import tempfile
 import time
@@ -23,12 +22,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 from sklearn.datasets import load_digits
 
 import sightline
 from sightline.data.pixels import pack
 from sightline.progress import Progress
+from told import over_seeds
 
 
 def halves() -> list[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
@@ -53,9 +52,8 @@ def settings_of(arm: str) -> dict[str, Any]:
 def gain(values: list[float], others: list[float]) -> str:
     """Say by how much one list is above another, pair by pair."""
     gaps = [one - other for one, other in zip(values, others, strict=True)]
-    half = float(t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / math.sqrt(len(gaps))
-    mean = statistics.mean(gaps)
-    return f"{mean:+.1%} ({mean - half:+.1%} to {mean + half:+.1%})"
+    mean, low, high = over_seeds(gaps)
+    return f"{mean:+.1%} ({low:+.1%} to {high:+.1%})"
 
 
 def main() -> None:

@@ -11,17 +11,16 @@ best mean, over the member chosen on validation, and over the mean of the member
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t
 
 import sightline
 from sightline.progress import Progress
+from told import over_seeds
 
 
 def one(source: Path, recipe: str, seed: int, runs: Path, test: float) -> dict[str, object]:
@@ -55,11 +54,10 @@ def one(source: Path, recipe: str, seed: int, runs: Path, test: float) -> dict[s
 
 def spread(values: list[float]) -> str:
     """Write a mean in points with its interval over seeds."""
-    mean = statistics.mean(values)
     if len(values) < 2:
-        return f"{100 * mean:+.2f} points"
-    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{100 * mean:+.2f} points (95 % interval {100 * (mean - half):+.2f} to {100 * (mean + half):+.2f})"
+        return f"{100 * values[0]:+.2f} points"
+    mean, low, high = over_seeds(values)
+    return f"{100 * mean:+.2f} points (95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
 
 
 def main() -> None:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 import sightline
 from sightline.data.balance import decide
@@ -31,6 +30,7 @@ from sightline.data.images import Images
 from sightline.data.pixels import pack
 from sightline.flags import pairs
 from sightline.progress import Progress
+from told import over_seeds
 
 QUIET = Progress(quiet=True)
 WAYS = "none;weights;weights,beta=0.999;sampler;oversample;smote,space=values;smote,space=features;logits;auto"
@@ -93,9 +93,8 @@ def interval(values: list[float]) -> str:
     """Say a mean and its 95 % interval, in points."""
     if len(values) < 2:
         return f"{100 * values[0]:+.1f}"
-    mean = statistics.mean(values)
-    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{100 * mean:+.1f} ({100 * (mean - half):+.1f} to {100 * (mean + half):+.1f})"
+    mean, low, high = over_seeds(values)
+    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def rarest(row: dict[str, Any]) -> float:

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from scipy.stats import t
 from torch.nn import functional as F
 
 import sightline
@@ -29,6 +28,7 @@ from sightline.settings import Settings
 from sightline.training import norms, optim
 from sightline.training.averaging import Average
 from sightline.training.norms import Statistics
+from told import over_seeds
 
 CPU = torch.device("cpu")
 
@@ -101,9 +101,8 @@ def main() -> None:
         gaps = [one[name] - one[f"{name.split(',')[0]}, 2,048 images"] for one in found] if "own" not in name else []
         told = f"{name}: {statistics.mean(values):.4f}"
         if gaps and any(gaps) and len(gaps) > 1:
-            half = float(t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / math.sqrt(len(gaps))
-            mean = statistics.mean(gaps)
-            told += f", {mean:+.4f} (95 % interval {mean - half:+.4f} to {mean + half:+.4f}) to that of 2,048 images"
+            mean, low, high = over_seeds(gaps)
+            told += f", {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f}) to that of 2,048 images"
         print(told)
 
 

@@ -10,21 +10,19 @@ probabilities (Huang et al. 2017). What is trained already is not trained again:
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t
 
 import sightline
 from sightline.data.images import Images
 from sightline.diagnosis.paired import differences
 from sightline.progress import Progress
 from sightline.run import RunFolder
+from told import over_seeds
 
 QUIET = Progress(quiet=True)
 
@@ -89,9 +87,8 @@ def main() -> None:
     for name, values in gains.items():
         if name == "one-cycle" or len(values) < 2:
             continue
-        half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-        mean = statistics.mean(values)
-        print(f"{name} - one-cycle: {mean:+.2%} (95 % interval {mean - half:+.2%} to {mean + half:+.2%} over seeds)")
+        mean, low, high = over_seeds(values)
+        print(f"{name} - one-cycle: {mean:+.2%} (95 % interval {low:+.2%} to {high:+.2%} over seeds)")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,20 @@
-"""Paces measured in turns -> a table for people, and lines of JSON that ``all.py`` collects and compares."""
+"""Paces measured in turns, differences over seeds -> figures for people, and lines of JSON that ``all.py`` collects."""
 
 from __future__ import annotations
 
 import json
 
+from sightline.diagnosis import experiment
+from sightline.diagnosis.experiment import Score
 from sightline.measuring.turns import Pace
+
+
+def over_seeds(values: list[float]) -> tuple[float, float, float]:
+    """Give the mean of one value a seed, two or more, and the ends of its 95 % interval, Student's."""
+    mean, low, high = experiment.spread([Score(value) for value in values])
+    assert low is not None
+    assert high is not None
+    return mean, low, high
 
 
 def tell(case: str, paces: list[Pace], *, guarded: bool = True) -> None:
