@@ -100,7 +100,7 @@ def test_every_knob_keeps_shape_and_range_and_does_something(kind: str, name: st
         assert out.float().min() >= 0
         assert out.float().max() <= 255
         assert out.is_contiguous(memory_format=torch.channels_last)
-        exact = name.startswith(("shift", "flip", "erase"))
+        exact = name.startswith(("shift", "flip", "erase", "crop"))
         assert out.dtype == (torch.uint8 if exact else torch.float32)
     else:
         assert out.dtype == torch.float32

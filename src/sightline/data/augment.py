@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.data import geometry
+from sightline.data.cropping import crop
 from sightline.data.geometry import Border
 from sightline.data.preprocess import Preprocessing
 from sightline.data.randomness import normals, uniforms
@@ -43,7 +44,8 @@ class Augment:
         shift: farthest move along each axis, share of the side, 0..0.9, rounded to whole pixels.
         crop: largest share of the area (of the length, for signals) that is cut off, 0..0.99; what is left is
             stretched back to size; sides change by 3/4 to 4/3 relative to each other (random resized crop,
-            C. Szegedy et al., "Going deeper with convolutions", 2015, section 6).
+            C. Szegedy et al., "Going deeper with convolutions", 2015, section 6). Of an image that is neither
+            rotated, scaled nor sheared, a box of whole pixels is left, and values are rounded as they are stored.
         flip: mirror left and right in half of the cases.
         alternate: an image that is mirrored in one epoch is not in the next, and so on: two epochs show both, where
             chance would show half of the images twice the same way (K. Jordan 2024, arXiv 2404.00498, section 3.6).
@@ -170,7 +172,7 @@ def augment(
         num_classes: K.
 
     Returns:
-        x, shaped as before, in its units: uint8 if only whole pixels were moved, erased or cut, else float32 (and
+        x, shaped as before, in its units: uint8 if pixels were only moved, erased or cut, or cropped, else float32 (and
         within 0..255 if it was uint8); y as it was, or float32 (B, K), each row the shares of the classes, with
         mixup or cutmix.
     """
@@ -199,7 +201,7 @@ def augment(
 
 
 def _moved(x: Tensor, spec: Augment, draw: Draw, mirror: NDArray[np.bool_]) -> Tensor:
-    """Shift, mirror, crop, rotate, zoom and shear: an exact gather if whole pixels suffice, else one warp."""
+    """Shift, mirror, crop, rotate, zoom and shear: by whole pixels if these suffice, by boxes, or by one warp."""
     size = tuple(x.shape[2:])
     farthest = np.rint(spec.shift * np.array(size))
     shift = np.zeros((len(x), len(size)))
@@ -209,6 +211,9 @@ def _moved(x: Tensor, spec: Augment, draw: Draw, mirror: NDArray[np.bool_]) -> T
         if not (farthest.any() or spec.flip):
             return x
         return geometry.move(x, shift.astype(np.int64), mirror, spec.border, spec.fill)
+
+    if spec.crop and len(size) == 2 and not (spec.rotate or spec.scale or spec.shear):
+        return crop(x, _crops(size, spec, draw, shift, mirror), mirror, spec.border, spec.fill)
 
     def either_way(purpose: str) -> NDArray[np.float64]:
         return 2 * draw(1, purpose=purpose)[:, 0] - 1
@@ -225,6 +230,18 @@ def _moved(x: Tensor, spec: Augment, draw: Draw, mirror: NDArray[np.bool_]) -> T
     back[:, : len(size)] = shift[:, ::-1]  # (x, y)
     offset -= np.einsum("bij,bj->bi", matrix, back)
     return geometry.warp(x, matrix, offset, spec.border, spec.fill)
+
+
+def _crops(
+    size: tuple[int, ...], spec: Augment, draw: Draw, shift: NDArray[np.float64], mirror: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Draw the boxes that are cut out, int64 (B, 4), moved so that their content moves by the shift."""
+    area, turn, *place = draw(4, purpose="crop").T
+    shares = geometry.crop_shares(1 - spec.crop * area, turn, 2)[:, ::-1]
+    sides = np.maximum(1, np.rint(shares * size))
+    corner = np.floor(np.stack(place, 1)[:, ::-1] * (np.array(size) - sides + 1))
+    moved = shift * shares * np.stack([np.ones(len(mirror)), np.where(mirror, -1, 1)], 1)
+    return np.concatenate([corner - np.rint(moved), sides], 1).astype(np.int64)
 
 
 def _recoloured(x: Tensor, spec: Augment, draw: Draw) -> Tensor:

@@ -47,17 +47,20 @@ def move(x: Tensor, shift: NDArray[np.int64], mirror: NDArray[np.bool_], border:
         if border == "constant":
             within = (at >= 0) & (at < side)
             inside = inside[..., None] & _spread(within, axis, len(size), x.shape[1])
-        if border == "reflect":
-            at = at.remainder(2 * side)
-            at = torch.minimum(at, 2 * side - 1 - at)
-        else:
-            at = at.clamp(0, side - 1)
-        index = index[..., None] * side + at.view(along)
+        index = index[..., None] * side + brought_inside(at, side, border).view(along)
     out = pixels.view(-1, x.shape[1]).index_select(0, index.view(-1)).view(pixels.shape)
     if border == "constant":
         out.masked_fill_(~inside.view(out.shape), fill)
     out = out.movedim(-1, 1)
     return out if len(size) == 2 else out.contiguous()
+
+
+def brought_inside(at: Tensor, side: int, border: Border) -> Tensor:
+    """Bring positions along an axis of ``side`` pixels inside, as the border says; constant ones to the nearest."""
+    if border == "reflect":
+        at = at.remainder(2 * side)
+        return torch.minimum(at, 2 * side - 1 - at)
+    return at.clamp(0, side - 1)
 
 
 def warp(x: Tensor, matrix: NDArray[np.float64], offset: NDArray[np.float64], border: Border, fill: float) -> Tensor:

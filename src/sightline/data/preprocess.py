@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.data.batchwise import in_parts
 from sightline.data.images import Kind
 from sightline.data.normalise import Normalise, Positions, by_position, whitening
 from sightline.data.paging import Pages
@@ -23,6 +24,9 @@ Resize = Literal["pad", "crop", "squash"]
 
 AT_ONCE = 4_000_000
 """Values that are measured at once: as float64, 32 MB."""
+
+CACHED = 1 << 18
+"""Values that are normalised at once: as float32, 1 MB, which the cache still holds for the next operation."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,15 @@ class Preprocessing:
         else:
             rows = batch
             mean, inverse = (value.view(-1, *[1] * (batch.ndim - 2)) for value in (mean, inverse))
-        x = rows.to(torch.float32).sub_(mean) if rows.dtype != torch.float32 else rows - mean
-        x = x.mul_(inverse)
+        x = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
+        step = max(1, CACHED // max(1, rows[:1].numel())) if rows.device.type == "cpu" else len(rows)
+
+        def scale(samples: range) -> None:
+            for start in range(samples.start, samples.stop, step):
+                part = slice(start, min(start + step, samples.stop))
+                x[part].copy_(rows[part]).sub_(mean).mul_(inverse)
+
+        in_parts(scale, len(rows)) if step < len(rows) else scale(range(len(rows)))
         return x.view(batch.shape).permute(0, 3, 1, 2) if self.kind == "image" else x
 
     def denormalise(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

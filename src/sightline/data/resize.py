@@ -59,7 +59,8 @@ def fit(planes: list[Image.Image], size: tuple[int, int], resize: Resize) -> NDA
     inner = min(size[0], max(1, round(target[0]))), min(size[1], max(1, round(target[1])))
     keep_h, keep_w = float(height), float(width)
     if resize == "crop":
-        keep_h, keep_w = height * size[0] / target[0], width * size[1] / target[1]
+        # At most all of it: a rounding above that would be a box that reaches outside.
+        keep_h, keep_w = min(keep_h, height * size[0] / target[0]), min(keep_w, width * size[1] / target[1])
     box = ((width - keep_w) / 2, (height - keep_h) / 2, (width + keep_w) / 2, (height + keep_h) / 2)
     bilinear = Image.Resampling.BILINEAR
     small = _stack([plane.resize(inner[::-1], bilinear, box=box, reducing_gap=GAP) for plane in planes])
