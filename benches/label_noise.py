@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--audit-epochs", type=int, help="of the audit's folds, if others than those of the trainings")
     args = parser.parse_args()
     images, flipped = spoil(args.source, args.noise, args.test, args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -91,7 +92,13 @@ def main() -> None:
     }
     began = time.process_time()
     found = sightline.audit(
-        images, args.model, folds=args.folds, repeats=args.repeats, drop=args.drop, name="audit", **settings
+        images,
+        args.model,
+        folds=args.folds,
+        repeats=args.repeats,
+        drop=args.drop,
+        name="audit",
+        **{**settings, "epochs": args.audit_epochs or args.epochs},
     )
     print(found.headline, f"({time.process_time() - began:.0f} s of CPU in this process)", flush=True)
     ranked(found, images, flipped)
