@@ -117,6 +117,11 @@ def test_changed_data_are_not_resumed(tmp_path: Path) -> None:
     run.folder.write_state(status="stopped")
     with pytest.raises(RunError, match="changed"):
         sightline.resume(run.path, source=(255 - x, y), progress=QUIET)
+    told = json.loads(run.folder.data.read_text())
+    run.folder.data.write_text(json.dumps({**told, "packing": told["packing"] - 1}))  # as an older version made it
+    with pytest.raises(RunError, match="changed"):
+        sightline.resume(run.path, source=(x, 1 - y), progress=QUIET)
+    sightline.resume(run.path, source=(x ^ 1, y), progress=QUIET)
 
 
 @pytest.mark.parametrize(

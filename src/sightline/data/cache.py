@@ -29,7 +29,7 @@ from sightline import files
 from sightline.data.records import Records
 from sightline.errors import RunError
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout and of the decoding; part of the key, so that another version never reads this one's."""
 
 PIXELS, RECORDS, MANIFEST = "pixels.npy", "records.npz", "manifest.json"

@@ -9,6 +9,7 @@ processes, which take time to start and would need a guard in the user's script.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,19 +69,23 @@ def _block(paths: NDArray[np.str_], size: tuple[int, int], resize: Resize, chann
     """Decode some files; bad ones leave a reason and no pixels."""
     decoded: list[Decoded | None] = []
     error: list[str | None] = []
+    pixels = np.empty((len(paths), *size, channels), np.uint8)
+    count = 0
     for path in paths:
         try:
-            decoded.append(decode(path, size, resize, channels))
-            error.append(None)
+            one = decode(path, size, resize, channels)
         except Coloured:
             raise
         except Unreadable as fault:
             decoded.append(None)
             error.append(str(fault))
+            continue
+        pixels[count] = one.pixels
+        count += 1
+        decoded.append(replace(one, pixels=pixels[count - 1]))
+        error.append(None)
     good = np.array([one is not None for one in decoded], bool)
-    pixels = np.empty((int(good.sum()), *size, channels), np.uint8)
-    for row, image in enumerate(one for one in decoded if one is not None):
-        pixels[row] = image.pixels
+    pixels = pixels[:count]
     width = np.array([one.width if one else 0 for one in decoded], np.int32)
     height = np.array([one.height if one else 0 for one in decoded], np.int32)
     digest, dhash = np.zeros((2, len(paths)), np.uint64)

@@ -111,17 +111,19 @@ class Preprocessing:
         return spec if spec.normalisation == "none" else spec._by_channel(array, rows)
 
     def _by_channel(self, array: NDArray[Any], rows: NDArray[np.int64]) -> Preprocessing:
+        """Measure mean and deviation of each channel, from sums that are exact where whole numbers are stored."""
         chunk = max(1, AT_ONCE // max(1, math.prod(array.shape[1:])))
         total = np.zeros(self.channels)
         square = np.zeros(self.channels)
         count = 0
         pages = Pages(array)
         for start in range(0, len(rows), chunk):
-            part = np.moveaxis(np.asarray(array[np.sort(rows[start : start + chunk])]), self.axis, -1)
-            part = part.reshape(-1, self.channels).astype(np.float64) / self.unit
-            total += part.sum(axis=0)
-            square += np.einsum("nc,nc->c", part, part)
-            count += len(part)
+            part = np.asarray(array[np.sort(rows[start : start + chunk])])
+            sums = _sums if part.dtype == np.uint8 and self.axis == -1 else _sums_of_any
+            added = sums(np.moveaxis(part, self.axis, -1))
+            total += added[0] / self.unit
+            square += added[1] / self.unit**2
+            count += part.size // self.channels
             pages.read(part.size * array.itemsize)
         mean = total / count
         std = np.sqrt(np.maximum(square / count - mean**2, 0.0))
@@ -195,3 +197,23 @@ class Preprocessing:
         """Read what ``as_dict`` gave, and what it left behind."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain, positions=positions)
+
+
+def _sums(part: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up the values of each channel, and their squares, (C,): of images N,H,W,C, exactly, line under line.
+
+    Up to 256 values of 8 bits and their squares, which float32 holds exactly, are added before they become float64.
+    """
+    channels, lines = part.shape[-1], part.reshape(-1, math.prod(part.shape[2:]))
+    total, square = np.zeros((2, lines.shape[1]))
+    for start in range(0, len(lines), 256):
+        values = lines[start : start + 256].astype(np.float32)
+        total += values.sum(axis=0)
+        square += np.square(values, out=values).sum(axis=0)
+    return total.reshape(-1, channels).sum(axis=0), square.reshape(-1, channels).sum(axis=0)
+
+
+def _sums_of_any(part: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up the values of each channel, and their squares, (C,): of any type, channels last."""
+    values = part.reshape(-1, part.shape[-1]).astype(np.float64)
+    return values.sum(axis=0), np.einsum("nc,nc->c", values, values)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sightline import files
 from sightline.data import corrections
 from sightline.data.balance import Balance, Rows, draw, repeated_validation
+from sightline.data.cache import FORMAT as PACKING
 from sightline.data.corrections import Corrected
 from sightline.data.health import check
 from sightline.data.images import SPLITS, Images
@@ -199,6 +200,7 @@ def record(
             "counts": {part: _counts(data, getattr(data.split, part)) for part in SPLITS},
             "preprocessing": data.preprocessing.as_dict(),
             "fingerprint": data.fingerprint(),
+            "packing": PACKING,
             "reasons": reasons,
             "ignored": list(images.ignored),
             "notes": list(data.split.notes),
@@ -262,11 +264,18 @@ def restore(folder: RunFolder, progress: Progress, source: Any = None) -> Prepar
     part_of = np.array([row["split"] for row in rows])
     parts = _parts(part_of, tuple(told["notes"]))
     data = Prepared(pixels, parts, preprocessing, corrected=corrected)
-    if data.fingerprint() != told["fingerprint"]:
+    if data.fingerprint() == told["fingerprint"]:
+        return data
+    classes = [data.images.classes[label] for label in data.images.labels]
+    if told.get("packing", 1) == PACKING or classes != [row["class"] for row in rows]:
         raise RunError(
             f"the data of run '{folder.path}' have changed: same names, but other pixels or labels.",
             f"Restore '{source}' as it was, or train a new run on it.",
         )
+    progress.note(
+        f"run '{folder.path}' is of an older version, which brought images to size with other roundings: its images "
+        "are told by their names."
+    )
     return data
 
 
