@@ -58,6 +58,12 @@ def test_from_the_thaw_on_everything_learns(make: Make) -> None:
     assert all(not torch.equal(seen[2][name], before[name]) for name in before)
 
 
+def test_what_was_measured_never_thaws() -> None:
+    freezing = Freezing(OLD, thaw_epoch=2, measured=["measured.weight"])
+    assert freezing.frozen(1) == {*OLD, "measured.weight"}
+    assert freezing.frozen(2) == {"measured.weight"}
+
+
 def test_the_epoch_of_the_thaw_is_that_of_a_training_that_never_froze(make: Make) -> None:
     """Frozen from the first epoch to before the first, nothing is different."""
     ends = []

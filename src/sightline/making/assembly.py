@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,9 @@ from sightline.training.trainer import Trainer
 
 PROBE = 2000
 """Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
+
+MEASURING = 0.05
+"""Share of the minutes there are that may go into measuring how long a step takes."""
 
 
 def resolve(given: Settings, data: Prepared, device: torch.device, progress: Progress) -> plan.Plan:
@@ -94,10 +98,12 @@ def resolve(given: Settings, data: Prepared, device: torch.device, progress: Pro
         last_layer(network)
     stream = train_stream(data, settings, device, progress)
     if settings.minutes is not None:
+        began = time.perf_counter()
         step_s, eval_s = pace(network, stream, data, settings, precision)
+        left = settings.minutes - (time.perf_counter() - began) / 60
         if settings.progressive < 1 and not given.epochs:
             step_s *= progressive.work(data.preprocessing.size, settings.progressive)
-        epochs, steps = plan.fit_minutes(settings.minutes, step_s=step_s, steps=len(stream), eval_s=eval_s)
+        epochs, steps = plan.fit_minutes(left, step_s=step_s, steps=len(stream), eval_s=eval_s)
         settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
         reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
     if given.compile == "auto":
@@ -117,7 +123,14 @@ def pace(
     network: nn.Module, stream: Stream, data: Prepared, settings: Settings, precision: Precision
 ) -> tuple[float, float]:
     """Measure the seconds of a training step, and from them estimate those of the evaluation after an epoch."""
-    step_s = speed.step_seconds(network, stream, training_loss(data, settings, network), precision)
+    step_s = speed.step_seconds(
+        network,
+        stream,
+        training_loss(data, settings, network),
+        precision,
+        optimizer=lambda copy: optimizer_of(settings, copy, lr=1e-6),
+        at_most_s=math.inf if settings.minutes is None else settings.minutes * 60 * MEASURING,
+    )
     images = len(valid_rows(data, settings)) + min(PROBE, len(data.split.train))
     return step_s, step_s / 3 * images / stream.batch_size
 

@@ -41,9 +41,14 @@ class Beginning:
         if not self.freezing.names:
             return ""
         sizes = {name: parameter.numel() for name, parameter in self.network.named_parameters()}
-        still = sum(sizes[name] for name in self.freezing.names)
-        until = f"until epoch {self.freezing.thaw_epoch}" if self.freezing.thaw_epoch else "for good"
-        return f"{still:,} of {sum(sizes.values()):,} weights stay as they are {until}"
+        thawing = self.freezing.names - self.freezing.measured if self.freezing.thaw_epoch else frozenset()
+        parts = ((thawing, f"until epoch {self.freezing.thaw_epoch}"), (self.freezing.names - thawing, "for good"))
+        total = sum(sizes.values())
+        return ", ".join(
+            f"{sum(sizes[name] for name in names):,} of {total:,} weights stay as they are {until}"
+            for names, until in parts
+            if names
+        )
 
 
 def begin(data: Prepared, settings: Settings) -> Beginning:
@@ -60,17 +65,27 @@ def begin(data: Prepared, settings: Settings) -> Beginning:
     torch.manual_seed(settings.seed)
     network = network_of(settings, data.preprocessing, len(data.images.classes))
     if data.weights is None:
-        measured = whiten(network, _inputs(data)) if layers(network) else frozenset()
-        return Beginning(network, Freezing(measured), {})
+        return Beginning(network, Freezing(measured=_whitened(network, data)), {})
     fitted = data.weights.fit(network, data.images.classes)
     network.load_state_dict(fitted.state)
     measured = frozenset(f"{name}.weight" for name in layers(network))
     if measured & fitted.fresh:
-        whiten(network, _inputs(data))
+        _whitened(network, data)
     factor = settings.old_lr or data.weights.pace[0]
     factors = {name: factor for name, _ in network.named_parameters() if name not in fitted.fresh}
-    still = named(network, settings.freeze, fitted.fresh) | measured
-    return Beginning(network, Freezing(still, settings.thaw_epoch), factors, fitted)
+    still = named(network, settings.freeze, fitted.fresh)
+    return Beginning(network, Freezing(still, settings.thaw_epoch, measured), factors, fitted)
+
+
+def _whitened(network: Network, data: Prepared) -> frozenset[str]:
+    """Fill the whitening layers, by what was measured before if there was such a layer; name their weights."""
+    weights = {f"{name}.weight": network.get_submodule(name).get_parameter("weight") for name in layers(network)}
+    if any(str(weight.shape) not in data.measured for weight in weights.values()):
+        whiten(network, _inputs(data))
+        data.measured.update({str(weight.shape): weight.detach().clone() for weight in weights.values()})
+    for weight in weights.values():
+        weight.data.copy_(data.measured[str(weight.shape)])
+    return frozenset(weights)
 
 
 def _inputs(data: Prepared) -> torch.Tensor:

@@ -55,6 +55,7 @@ class Prepared:
         weights: what the network begins with; None: its weights are drawn.
         drawn: what an epoch goes through, for each way to balance that was asked for: worked out once. It belongs to
             this split: ``dataclasses.replace`` starts it anew.
+        measured: the weights of whitening layers, by their shape: measured once, and of this split likewise.
     """
 
     pixels: Pixels
@@ -65,6 +66,7 @@ class Prepared:
     corrected: Corrected | None = None
     weights: Pretrained | Recalled | None = None
     drawn: dict[str, Rows] = field(default_factory=dict, init=False, repr=False, compare=False)
+    measured: dict[str, torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def images(self) -> Images:

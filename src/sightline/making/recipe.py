@@ -82,6 +82,8 @@ def train(
     zoo.entry(given.model)
     Balance.parse(given.balance)
     devices.choose(given.device)
+    if given.keep_memory:
+        memory.keep_memory()
     images = load(source, data_dir=given.data_dir, download=given.download, progress=progress)
     progress.show(describe(images))
     data = prepare(images, given, progress)

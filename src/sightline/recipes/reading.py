@@ -38,6 +38,10 @@ class Wanted:
     values: dict[str, Any]
 
 
+LENGTHS = {"minutes": "epochs", "epochs": "minutes"}
+"""The two settings that say how long to train: a flag for one replaces what the recipe says of the other."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What to train, and how to vote.
@@ -64,17 +68,20 @@ class Recipe:
         """Let flags win over what the recipe says, for every member.
 
         Options of networks are added to those of the recipe. A seed is that of the first member; the others count up.
+        Minutes replace the recipe's epochs, and epochs its minutes.
         """
         if not flags:
             return self
         own = {name: value for name, value in flags.items() if name != "options"}
         added = flags.get("options", {})
+        gone = {*own, *(LENGTHS[name] for name in own if name in LENGTHS)}
 
         def changed(values: dict[str, Any]) -> dict[str, Any]:
-            kept = {name: value for name, value in values.items() if name not in own}
+            kept = {name: value for name, value in values.items() if name not in gone}
             return {**kept, **({"options": {**kept["options"], **added}} if "options" in kept else {})}
 
-        shared = {**self.shared, **own, **({"options": {**self.shared.get("options", {}), **added}} if added else {})}
+        shared = {name: value for name, value in self.shared.items() if name not in gone} | own
+        shared |= {"options": {**self.shared.get("options", {}), **added}} if added else {}
         members = tuple(Wanted(member.name, changed(member.values)) for member in self.members)
         return self._replaced(shared, members)
 

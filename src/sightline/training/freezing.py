@@ -22,15 +22,19 @@ class Freezing:
     Args:
         names: of the parameters, as ``model.named_parameters()`` gives them.
         thaw_epoch: the first epoch, counted from 1, in which they learn; None: they never do.
+        measured: names of more parameters, which never learn: they were measured on the data.
     """
 
-    def __init__(self, names: Collection[str] = (), thaw_epoch: int | None = None) -> None:
-        self.names = frozenset(names)
+    def __init__(
+        self, names: Collection[str] = (), thaw_epoch: int | None = None, measured: Collection[str] = ()
+    ) -> None:
+        self.measured = frozenset(measured)
+        self.names = frozenset(names) | self.measured
         self.thaw_epoch = thaw_epoch
 
     def frozen(self, epoch: int) -> frozenset[str]:
         """Name the parameters that do not learn in an epoch, counted from 1."""
-        return self.names if self.thaw_epoch is None or epoch < self.thaw_epoch else frozenset()
+        return self.names if self.thaw_epoch is None or epoch < self.thaw_epoch else self.measured
 
     def apply(self, model: nn.Module, epoch: int) -> None:
         """Freeze or thaw a model for an epoch; call it behind ``model.train()``, which wakes every batch norm.
