@@ -1,4 +1,4 @@
-"""Cold processes -> seconds until Sightline can be used: the import, the help, the first line of a command.
+"""Cold processes -> seconds until Sightline can be used: the import, the help, the first step of a training.
 
 Run it: ``python benches/startup.py --repeats 15``. Each figure is a fresh process; commands run in turn.
 """
@@ -13,11 +13,33 @@ import time
 
 from told import tell_ratio
 
+FIRST_STEP = """
+import os, sys, tempfile
+from sightline.cli import main
+from sightline.training.precision import Precision
+from sightline.training.trainer import Trainer
+
+begun, step = [], Precision.step
+def trainbatches(self, go=Trainer.trainbatches):
+    begun.append(True)
+    return go(self)
+def ended(self, *given, **more):
+    norm = step(self, *given, **more)
+    if begun:
+        os._exit(0)
+    return norm
+Trainer.trainbatches, Precision.step = trainbatches, ended
+sys.argv = ["sightline", "train", "digits", "--runs", tempfile.mkdtemp(), "-q"]
+main()
+"""
+"""A training as the command begins it, which ends behind its first step."""
+
 COMMANDS = {
     "python, nothing imported": ["-c", "pass"],
     "import sightline": ["-c", "import sightline"],
     "sightline --help": ["-m", "sightline", "--help"],
     "import torch": ["-c", "import torch"],
+    "sightline train digits, first step": ["-c", FIRST_STEP],
 }
 
 

@@ -281,7 +281,8 @@ def decode_image(
         pixels = _jpeg(image) if reduce else None
         if pixels is None:
             image.load()
-        later = _orientation(image)  # PNG may tell it only now; TIFF has been turned by Pillow, and now says 1
+        # PNG may tell it only now; TIFF has been turned by Pillow, and now says 1.
+        later = turn if format_ == "JPEG" else _orientation(image)
         if turn is None or later is None:
             odd.append("damaged EXIF")
         elif turn != 1 or later != 1:

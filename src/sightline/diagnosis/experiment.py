@@ -25,7 +25,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
 
 Word = Literal["real", "may be luck", "too small to matter"]
 
@@ -216,6 +215,8 @@ def _half(
     count = cells.shape[1]
     both = float((rest**2).sum()) / max((seeds - 1) * (count - 1), 1) / cells.size
     beyond = max(0.0, _of_examples(by_example, seeds, share) - both)
+    from scipy.special import ndtri
+
     return math.sqrt(quantile**2 * of_seeds + float(ndtri((1 + confidence) / 2)) ** 2 * beyond)
 
 
@@ -232,11 +233,15 @@ def _of_examples(means: NDArray[np.float64], seeds: int, share: bool) -> float:
 
 def _student(confidence: float, degrees: int) -> float:
     """Give how many standard errors on each side hold ``confidence`` of Student's t."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(degrees, (1 + confidence) / 2))
 
 
 def _wanted(differences: NDArray[np.float64], confidence: float, most: int = 100) -> int | None:
     """Give the seeds by which Student's interval would exclude 0 in four of five experiments, were all as measured."""
+    from scipy.special import stdtr
+
     seeds, deviation, value = len(differences), float(differences.std(ddof=1)) if len(differences) > 1 else 0.0, 0.0
     value = abs(float(differences.mean()))
     if deviation == 0 or value == 0:

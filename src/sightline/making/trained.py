@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,19 +22,19 @@ from sightline.diagnosis.mistakes import evaluate as score
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
 from sightline.making.prepared import Prepared, read_preprocessing, read_settings, restore
-from sightline.making.sights import Sights
 from sightline.models.network import Network
 from sightline.models.weights import read_weights
 from sightline.models.zoo import build
 from sightline.progress import Progress
-from sightline.reports import page
-from sightline.reports.thumbnails import thumbnails
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions, Predictor
 from sightline.settings import Settings
 from sightline.training import device as devices
 from sightline.training.history import History
 from sightline.training.precision import Precision
+
+if TYPE_CHECKING:
+    from sightline.making.sights import Sights
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +259,8 @@ class Run:
 
     def sights(self, progress: Progress | None = None) -> Sights:
         """Give what can be shown of the network: the gallery and its parts; without the data, the network alone."""
+        from sightline.making.sights import Sights
+
         return Sights(self.folder, self.predictor, self._data_if_there(progress or Progress()))
 
     def see(self, *, units: int = 6, steps: int | None = None, progress: Progress | None = None) -> Path:
@@ -305,6 +307,9 @@ def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: in
 
 def write_report(folder: RunFolder, data: Prepared | None = None) -> Path:
     """Write the page and its drawings from the run's files, with pictures of the mistakes if the data are given."""
+    from sightline.reports import page
+    from sightline.reports.thumbnails import thumbnails
+
     shown: dict[str, bytes] = {}
     if folder.evaluation.is_file() and data is not None:
         worst = json.loads(folder.evaluation.read_text(encoding="utf-8", errors="surrogateescape"))["worst"]
