@@ -39,18 +39,41 @@ QUIET = Progress(quiet=True)
 
 OPEN = (("digits", "mlp", 2), ("fashion", "mlp", 2), ("digits", "cnn", 1))
 """Data sets and networks that thresholds may be fitted on, and how often each takes its turn."""
-SEALED = (
+SECOND = (
     ("signs", "tanh-net", 3),
     ("control", "tanh-net", 3),
     ("signs", "lenet5", 1),
     ("control", "lenet5", 1),
     ("signs", "bigru", 1),
 )
-"""What is opened once, when they are fixed. No data set and no network is in both."""
-HALVES = {"open": OPEN, "sealed": SEALED}
+"""What was sealed once, and opened: rules may be mended on it since."""
+THIRD = (
+    ("signs", "mlp", 1),
+    ("control", "tanh-net", 1),
+    ("digits", "lenet5", 1),
+    ("fashion", "tanh-net", 1),
+    ("digits", "bigru", 1),
+    ("fashion", "lenet5", 1),
+)
+"""Data sets and networks of both, paired anew, with three conditions for each healthy run: for rules about faults."""
+SEALED = (
+    ("ecg", "resnet", 3),
+    ("ecg", "transformer", 2),
+    ("cifar", "resnet", 2),
+    ("flowers", "resnet", 2),
+    ("leaf", "vgg", 2),
+    ("leaf", "resnet", 1),
+    ("cifar", "vgg", 1),
+)
+"""What is opened once, when they are fixed. No data set and no network is in any other."""
+HALVES = {"open": OPEN, "second": SECOND, "third": THIRD, "sealed": SEALED}
+
+FIRST = {"open": 0, "second": 0, "third": 1000, "sealed": 3000}
+"""The first seed of a half."""
 
 TRAIN, HELD = 120, 740
-"""Training images; images held out at most, for the diagnosis and the oracle together."""
+FEWER = {"ecg": 380, "leaf": 320, "cifar": 580, "flowers": 580}
+"""Training images; images held out at most, for the diagnosis and the oracle together, and where it is fewer."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +96,16 @@ class Kind:
 _CNN = {"hidden": 8, "num_layers": 2, "stride": 2, "norm": "batch"}
 _DEEP = {"activation": "tanh", "norm": "batch"}
 _RELU = {"activation": "relu", "pooling": "max"}
+_SHORT = {"depth": 0.34, "width": 0.5}
+_ATTENDS = {"hidden": 32, "layers": 1, "patch": 10}
 NETWORKS: dict[str, Kind] = {
     "mlp": Kind("mlp", {}, 3.0, {"hidden": [3]}),
     "cnn": Kind("cnn", _CNN, 20.0, {**_CNN, "hidden": 1}),
     "lenet5": Kind("lenet5", _RELU, 4.0, {**_RELU, "width": 0.13}),
     "bigru": Kind("bigru", {"hidden": 24, "layers": 1}, 10.0, {"hidden": 1, "layers": 1}),
+    "resnet": Kind("resnet20", _SHORT, 10.0, {**_SHORT, "width": 0.07}),
+    "transformer": Kind("transformer", _ATTENDS, 8.0, {**_ATTENDS, "hidden": 2, "heads": 1}),
+    "vgg": Kind("vgg11", {"width": 0.06, "dropout": 0.0}, 1.0, {"width": 0.004, "dropout": 0.0}),
     "tanh-net": Kind("mlp", {"hidden": [64, 64], **_DEEP}, 3.0, {"hidden": [2], **_DEEP}),
 }
 
@@ -133,7 +161,7 @@ def draw(case: Case, folder: Path) -> Setup:
     x, y = load(case.data, folder)
     random = np.random.default_rng([case.seed, TRAIN])
     order = random.permutation(len(y))
-    train, held = order[:TRAIN], order[TRAIN : TRAIN + HELD]
+    train, held = order[:TRAIN], order[TRAIN : TRAIN + FEWER.get(case.data, HELD)]
     kind = NETWORKS[case.network]
     setup = Setup(x.copy(), y.copy(), train, held[: case.seen], held[case.seen :], random, kind.narrow)
     setup.settings = {"epochs": EPOCHS, "batch_size": 40, "augment": "none"}
@@ -217,21 +245,21 @@ def with_change(settings: Settings, case: Case) -> Settings:
 def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
     """Give healthy runs, each with the spoilt ones that share its images, weights and order; any beginning is fair.
 
-    In the open half two conditions go with each healthy run, in the sealed half one with every other: a low share of
-    false alarms takes many healthy runs to show.
+    Where rules are mended two or three conditions go with each healthy run, in the sealed half one, and in what was the sealed
+    half first one with every other: a low share of false alarms takes many healthy runs to show.
     """
     turns = [pair[:2] for pair in HALVES[half] for _ in range(pair[2])]
     np.random.default_rng(0).shuffle(turns)
     used: Counter[tuple[str, str]] = Counter()
     for place in range(1000):
         data, network = turns[place % len(turns)]
-        healthy = Case(data, network, "healthy", place, 180 if place % 2 else 100)
+        healthy = Case(data, network, "healthy", FIRST[half] + place, 180 if place % 2 else 100)
         names = [
             name
             for name, condition in CONDITIONS.items()
             if name != "healthy" and not {data, network} & set(condition.without)
         ]
-        count = 2 if half == "open" else place % 2
+        count = {"open": 2, "third": 3, "second": place % 2, "sealed": 1}[half]
         first = used[data, network]
         used[data, network] += count
         offset = 5 * [pair[:2] for pair in HALVES[half]].index((data, network))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sightline.diagnosis import doubts, ends, pixels, setup, starts
+from sightline.diagnosis import doubts, ends, kernel, pixels, setup, starts
 from sightline.diagnosis.evidence import Evidence
 from sightline.diagnosis.measures import Measures
 from sightline.finding import Finding
@@ -66,6 +66,7 @@ def before(
     batch = x[one].to(device), y[one].to(device)
     found: dict[str, Any] = {
         "first_loss": setup.first_loss(model, x[few].to(device), y[few].to(device), loss_fn, precision, len(classes)),
+        "first_weights": setup.first_weights(model),
         "zero_input": setup.zero_input(model, batch[0], precision),
         "one_batch": {
             "reference": setup.one_batch(model, *batch, loss_fn, precision),
@@ -76,6 +77,8 @@ def before(
     found["reference"] = pixels.reference(small, labels, held, held_y.cpu().numpy())
     found["domain"] = pixels.domain(small, held)
     found["class_shares"] = pixels.class_shares(labels, held_y.cpu().numpy(), classes)
+    both = np.concatenate([small, held]), np.concatenate([labels, held_y.cpu().numpy()])
+    found["labels"] = kernel.doubted(*both, len(classes))
     changed_x, changed_y = augmented
     if changed_y.ndim == 1:
         found["augmentation"] = pixels.damage(small, labels, pixels.shrunk(changed_x), changed_y.cpu().numpy())

@@ -7,6 +7,7 @@ same bits as one without.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +29,9 @@ SECONDS = 4.0
 clock decides nothing else."""
 RATE = 1e-3
 """Adam's usual learning rate, for the try that does not depend on the settings."""
+
+WEIGHED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""Layers whose first weights are measured."""
 
 FITTED, UNMOVED, DIVERGED = 0.2, 0.97, 1.2
 """Last loss / first loss: below it is fitted, above it did not move, or rose."""
@@ -53,6 +57,30 @@ def first_loss(
         model.train()
         loss = _plain(model, x, y, loss_fn, precision)
     return {"loss": _number(loss), "chance": math.log(classes), "images": float(len(y))}
+
+
+def first_weights(model: nn.Module) -> dict[str, Any] | None:
+    """Measure the weights before the first step, as multiples of what keeps a signal's size through a layer.
+
+    A layer that adds up F inputs keeps their size if its weights have the standard deviation 1 / sqrt(F) (Y. LeCun et
+    al., Efficient BackProp, 1998, section 4.6); Glorot's and He's schemes, and torch's own, stay within 0.3 and 3 of
+    that. Before a norm such weights change no answer, so no loss shows them; but a step moves them the less the larger
+    they are.
+
+    Args:
+        model: untrained.
+
+    Returns:
+        ``scale``: the median over layers; ``layers``: the multiple of each; None where there is no such layer.
+    """
+    layers = {
+        name: _number(part.weight.detach().float().pow(2).mean().sqrt()) * math.sqrt(part.weight[0].numel())
+        for name, part in model.named_modules()
+        if isinstance(part, WEIGHED) and not isinstance(part.weight, nn.parameter.UninitializedParameter)
+    }
+    if not layers:
+        return None
+    return {"scale": statistics.median(layers.values()), "layers": layers}
 
 
 def zero_input(model: nn.Module, x: Tensor, precision: Precision) -> dict[str, float]:
