@@ -157,7 +157,9 @@ CONDITIONS: dict[str, Condition] = {
     "priors": Condition(_priors, findings=DIFFERS, without=("control",)),
     "rate-high": Condition(_rate(30), findings=LOUD, hard=True),
     "rate-wild": Condition(_rate(1e5), findings=LOUD, hard=True),
-    "dead": Condition(_dead, findings=("training/dead-units",), hard=True, without=("bigru", "tanh-net", "transformer")),
+    "dead": Condition(
+        _dead, findings=("training/dead-units",), hard=True, without=("bigru", "tanh-net", "transformer")
+    ),
     "explode": Condition(_explode, findings=("setup/first-loss", "training/exploding-gradients"), hard=True),
 }
 """Every condition; ``healthy`` is none."""

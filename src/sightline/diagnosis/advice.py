@@ -151,6 +151,11 @@ def _rate(usual: float, least: float, most: float, otherwise: float) -> Callable
     return value
 
 
+def _norm(m: Measures) -> str | None:
+    known = m.after("first_weights") or {}
+    return None if known.get("normed") or _setting(m, "options.norm") not in (None, "none") else "batch"
+
+
 USUAL = 3e-3
 """Largest step / weight of a run that learns well: what rates are scaled to."""
 
@@ -177,7 +182,7 @@ BOLDER = Remedy("lr", _rate(USUAL, 2, 4, 3), "raise the learning rate from {now:
 CLIP = Remedy("clip_norm", _to("clip_norm", 1.0), "clip the norm of the gradients at {value:g}", "falls", "falls", 1.02)
 NORM = Remedy(
     "options.norm",
-    _to("options.norm", "batch", unless=lambda now: now not in (None, "none")),
+    _norm,
     "normalise each batch after every layer",
     "falls",
     "falls",
@@ -231,6 +236,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "training/rate-too-low": _ranked([FASTER], [LONGER]),
     "training/learnt-nothing": _ranked([SLOWER], [NORM]),
     "setup/first-loss": _ranked([NORM], [SLOWER]),
+    "setup/first-weights": _ranked([NORM], [FASTER], [LONGER]),
     "fit/over-regularised": _ranked([LESS_DROPOUT], [LESS_DECAY, LESS_SMOOTH], [LESS_AUGMENT]),
     "setup/augmentation": _ranked([LESS_AUGMENT]),
     "fit/undertrained": _ranked([LONGER], [BOLDER]),

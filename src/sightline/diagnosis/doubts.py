@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sightline.diagnosis import intervals
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
 from sightline.diagnosis.terms import found, listed
 from sightline.finding import Finding
 
+WIDE = 0.25
+"""Width of an interval of the share of wrong labels above which it says too little."""
+
 LEAKS = ("data/duplicate-across-splits",)
 """Findings about the data that mean: validation or test images were trained on."""
 
 
 def label_noise(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find validation labels that a network which never saw them confidently contradicts."""
-    noise = m.after("label_noise")
-    if not noise or noise["low"] is None or noise["low"] <= limits.noise or not _knows(m):
+    """Find labels that are contradicted: by a network that never saw the images, or by all the other images."""
+    by_network, by_others = _by_network(m, limits), _by_others(m, limits)
+    told = by_others or by_network
+    if told is None:
         return None
+    if by_others:
+        grounds = (
+            f"of {told['images']} training and validation images, each judged by all the others without any network, "
+            "more are called by another class than overlapping classes explain"
+        )
+    else:
+        grounds = "the network has not seen them, and is as sure of another class as it is of right ones"
     return found(
         "data/label-noise",
         "warning",
-        f"about {noise['value']:.0%} of the validation labels are in doubt (95 % interval {noise['low']:.0%} to "
-        f"{noise['high']:.0%}): the network has not seen them, and is as sure of another class as it is of right ones.",
-        "likely",
-        share={name: noise[name] for name in ("value", "low", "high")},
+        f"about {told['value']:.0%} of the {'' if by_others else 'validation '}labels are in doubt (95 % interval "
+        f"{told['low']:.0%} to {told['high']:.0%}): {grounds}.",
+        "sure" if by_network and by_others else "likely",
+        share={name: told[name] for name in ("value", "low", "high")},
+        by="images" if by_others else "network",
         threshold=limits.noise,
     )
+
+
+def _by_network(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
+    """Give the estimate from the network's answers, where it is above the limit and all images do not speak against it.
+
+    A network is one of many that the same images could have made; the images speak for all of them.
+    """
+    told, others = m.after("label_noise"), m.after("labels")
+    if not told or told["low"] is None or told["low"] <= limits.noise or not _knows(m):
+        return None
+    return None if others and others["sure"]["high"] < told["low"] else told
+
+
+def _by_others(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
+    """Give the estimate from all images together, where both ways to make it see wrong labels."""
+    told = m.after("labels")
+    if not told or "none" in (told["kind"], told["sure"]["kind"]) or told["low"] <= 0:
+        return None
+    low, high = told["sure"]["low"], told["sure"]["high"]
+    return told if low > limits.noise and high - low <= WIDE else None
 
 
 def leak(m: Measures, limits: Limits = LIMITS) -> Finding | None:

@@ -80,6 +80,8 @@ def gap(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a validation loss that had not arrived when the training ended."""
     gain = m.gain
+    if squeezed(m, limits):
+        return None
     if _on_its_way(m, limits):
         return _too_short(m, limits)
     if gain is None or gain.low is None or _risen(m, limits) or gain.low <= limits.gain / 2:
@@ -156,7 +158,12 @@ def over_regularised(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 
 
 def capacity(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find training images that are not fitted although the loss no longer falls and nothing else explains it."""
+    """Find training images that are not fitted although nothing but the network's size explains it.
+
+    Either the loss no longer falls; or it creeps, and sixteen images alone were not fitted by steps of a usual length.
+    """
+    if squeezed(m, limits) and not over_regularised(m, limits):
+        return _no_room(m, limits)
     if not unfitted(m, limits) or _risen(m, limits) or undertrained(m, limits) or over_regularised(m, limits):
         return None
     assert m.level is not None
@@ -170,6 +177,21 @@ def capacity(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         level=m.level,
         gap_share=m.gap_share,
         threshold=limits.level,
+    )
+
+
+def _no_room(m: Measures, limits: Limits) -> Finding:
+    assert m.level is not None
+    assert m.squeezed is not None
+    return found(
+        "fit/capacity",
+        "warning",
+        f"the training images themselves cost {m.level:.0%} of what guessing costs, and of the loss on one batch of 16 "
+        f"images {m.squeezed:.0%} were left after steps of a usual length: there is no room even for these.",
+        "likely",
+        level=m.level,
+        squeezed=m.squeezed,
+        threshold=limits.squeezed,
     )
 
 
@@ -212,6 +234,11 @@ def unfitted(m: Measures, limits: Limits = LIMITS) -> bool:
         return False
     worse = m.beats is not None and m.beats.high is not None and m.beats.high < 0
     return m.gap_share < limits.gap and (m.level - m.doubtful > limits.level or worse)
+
+
+def squeezed(m: Measures, limits: Limits = LIMITS) -> bool:
+    """Say whether a network that does not fit its training images could not fit one batch of them either."""
+    return unfitted(m, limits) and m.squeezed is not None and m.squeezed > limits.squeezed
 
 
 def _risen(m: Measures, limits: Limits) -> bool:

@@ -21,16 +21,17 @@ SCALES = (0.1, 0.25, 0.5, 1.0, 2.0)
 RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Variances of the noise that are tried, where an image's own is 1."""
 LEAST = 1e-3
-"""Smallest share of a class: a regression may fall below zero."""
+"""Smallest share of a class where scores are cut off: a regression may fall below zero."""
+SHARP = 5.0
+"""Exponent of the scores where they are not; ``label_noise`` fits its own to what comes of it."""
 FEW, MOST = 60, 800
 """Images below which labels are not judged, and above which some are drawn: it takes cubes of their number."""
 
 
 def unseen(x: Numbers, y: NDArray[np.int64], classes: int) -> Numbers:
-    """Give each image's class probabilities, float (N, K), from a kernel regression on all images but itself.
+    """Give each image's score for each class, float (N, K), from a kernel regression on all images but itself.
 
-    Width and ridge are those with the least squared error on the images left out. The probabilities are rough;
-    ``label_noise`` calibrates them.
+    1 stands for the class, 0 for the others. Width and ridge are those with the least squared error.
 
     Args:
         x: float (N, F).
@@ -54,13 +55,14 @@ def unseen(x: Numbers, y: NDArray[np.int64], classes: int) -> Numbers:
             error = float((missed**2).sum())
             if error < best:
                 best, found = error, given - missed
-    kept = np.maximum(found, LEAST)
-    shares: Numbers = kept / kept.sum(axis=1, keepdims=True)
-    return shares
+    return found
 
 
 def doubted(x: Numbers, y: NDArray[Any], classes: int) -> dict[str, Any] | None:
     """Estimate the share of wrong labels among images that no network has seen yet; None with too few of them.
+
+    Scores become probabilities in two ways, and neither is right: cut off at zero they are too sure where classes
+    overlap, and overlap looks like wrong labels; as exponents they are too timid, and wrong labels look like overlap.
 
     Args:
         x: float (N, F), shrunk images, of all parts that are at hand.
@@ -68,14 +70,20 @@ def doubted(x: Numbers, y: NDArray[Any], classes: int) -> dict[str, Any] | None:
         classes: K.
 
     Returns:
-        ``value``, ``low``, ``high`` (95 %), ``signs`` (whether there are any, and they can be counted), ``images``,
-        and ``accuracy``: how often the others tell the label.
+        ``value``, ``low``, ``high`` (95 %) and ``kind`` of the timid estimate; the same of the sure one as ``sure``;
+        ``images``, and ``accuracy``: how often the others tell the label.
     """
     if len(y) < FEW or classes < 2:
         return None
     rows = np.random.default_rng(0).permutation(len(y))[:MOST]
     x, y = x[rows], np.asarray(y[rows], dtype=np.int64)
-    probabilities = unseen(x, y, classes)
-    found = label_noise.estimate(probabilities, y)
-    right = float((probabilities.argmax(axis=1) == y).mean())
-    return {**found.share.as_dict(), "signs": bool(found.signs), "images": len(y), "accuracy": right}
+    scores = unseen(x, y, classes)
+    powers = np.exp(SHARP * (scores - scores.max(axis=1, keepdims=True)))
+    timid, sure = (_estimate(each, y) for each in (powers, np.maximum(scores, LEAST)))
+    right = float((scores.argmax(axis=1) == y).mean())
+    return {**timid, "sure": sure, "images": len(y), "accuracy": right}
+
+
+def _estimate(shares: Numbers, y: NDArray[np.int64]) -> dict[str, Any]:
+    found = label_noise.estimate(shares / shares.sum(axis=1, keepdims=True), y)
+    return {**found.share.as_dict(), "kind": found.kind}

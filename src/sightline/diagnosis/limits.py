@@ -35,6 +35,10 @@ class Limits:
         exploding: growth of the gradient norm over the run.
         mismatch: loss on the same images in training mode / in evaluation mode or its inverse.
         first_loss: first loss / loss of guessing.
+        first_weights: median size of a layer's first weights, in multiples of what keeps a signal's size. The schemes
+            in use (LeCun, Glorot, He, torch's own) give 0.25 to 1.45 in every network of ``models``.
+        squeezed: last loss / first on one batch of 16 images above which a network with usual steps has no room for
+            them. In the open parts of benches/diagnosis healthy ones stay below 0.2, narrow ones mostly above 0.5.
         noise: lower end of the share of labels in doubt.
         shift: lower end of the domain classifier's area under the curve.
         few: validation images below which an interval on a share is wider than the differences people look for.
@@ -62,6 +66,8 @@ class Limits:
     exploding: float = 100.0
     mismatch: float = 1.5
     first_loss: float = 1.5
+    first_weights: float = 3.0
+    squeezed: float = 0.4
     noise: float = 0.05
     shift: float = 0.55
     few: int = 100

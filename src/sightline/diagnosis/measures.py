@@ -20,6 +20,9 @@ from sightline.diagnosis.trend import Rise
 LEAST = 0.02
 """Share of the loss of guessing below which losses count as nothing: a rise from 0.001 to 0.002 nats harms nobody."""
 
+SHORT = 3e-3
+"""Largest step / weight below which nothing may be fitted in some tens of steps because they were too short."""
+
 
 @dataclass(frozen=True, eq=False)
 class Measures:
@@ -207,6 +210,23 @@ class Measures:
         with np.errstate(divide="ignore", invalid="ignore"):
             raised = np.nanmedian(np.stack(layers), axis=0) * np.nanmax(peak) / rates
         return float(raised[np.isfinite(raised)].max()) if np.isfinite(raised).any() else None
+
+    @cached_property
+    def squeezed(self) -> float | None:
+        """Loss on one batch after the steps that were tried on it / before, with the better of two rates.
+
+        None where it says nothing about the network: it was not tried, steps were too short, units are dead, or so much
+        is dropped out that no batch can be fitted.
+        """
+        tries = [each for each in (self.after("one_batch") or {}).values() if each["verdict"] != "undecided"]
+        left = [each["last"] / each["first"] for each in tries if each["first"] > 0 and each["last"] >= 0]
+        dead = [values[np.isfinite(values)] for values in self.of.layers("dead").values()]
+        off = max((float(values[-1]) for values in dead if len(values)), default=0.0)
+        if len(left) < 2 or self.update is None or off > 0.5:
+            return None
+        if self.update < SHORT or float(self.of.settings.get("dropout") or 0.0) >= 0.6:
+            return None
+        return min(left)
 
     @cached_property
     def beats(self) -> Figure | None:

@@ -26,7 +26,9 @@ RULES = (
     starts.ignores_input,
     starts.setup_rate,
     starts.first_loss,
+    starts.first_weights,
     starts.augmentation,
+    doubts.label_noise,
     doubts.validation_differs,
 )
 """What can be told before the first epoch."""

@@ -71,7 +71,8 @@ def first_weights(model: nn.Module) -> dict[str, Any] | None:
         model: untrained.
 
     Returns:
-        ``scale``: the median over layers; ``layers``: the multiple of each; None where there is no such layer.
+        ``scale``: the median over layers; ``layers``: the multiple of each; ``normed``: whether the network has norms.
+        None where there is no such layer.
     """
     layers = {
         name: _number(part.weight.detach().float().pow(2).mean().sqrt()) * math.sqrt(part.weight[0].numel())
@@ -80,7 +81,8 @@ def first_weights(model: nn.Module) -> dict[str, Any] | None:
     }
     if not layers:
         return None
-    return {"scale": statistics.median(layers.values()), "layers": layers}
+    normed = any("Norm" in type(part).__name__ for part in model.modules())
+    return {"scale": statistics.median(layers.values()), "layers": layers, "normed": normed}
 
 
 def zero_input(model: nn.Module, x: Tensor, precision: Precision) -> dict[str, float]:

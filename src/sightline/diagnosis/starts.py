@@ -16,6 +16,8 @@ def one_batch(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     batch = (m.after("one_batch") or {}).get("reference")
     if not batch or batch["verdict"] not in ("unmoved", "diverged") or (m.level is not None and m.level < 0.9):
         return None
+    if (m.after("one_batch") or {}).get("own", {}).get("verdict") in ("falling", "fitted"):
+        return None  # with its own rate it does learn something
     return found(
         "setup/one-batch",
         "error",
@@ -89,6 +91,23 @@ def first_loss(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
+def first_weights(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Find first weights far larger than any scheme makes them, which a norm hides from the loss but not from steps."""
+    start = m.after("first_weights")
+    if not start or not start["scale"] > limits.first_weights:
+        return None
+    worst = dict(sorted(start["layers"].items(), key=lambda item: -item[1])[:5])
+    return found(
+        "setup/first-weights",
+        "warning",
+        f"before the first step the weights were {start['scale']:.1f} times as large as keeps a signal's size (the "
+        f"median of {len(start['layers'])} layers; usual are 0.3 to 1.5): a step changes them that much less.",
+        scale=start["scale"],
+        layers=worst,
+        threshold=limits.first_weights,
+    )
+
+
 def augmentation(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find augmentation after which even a simple classifier no longer recognises what it recognised before."""
     told = m.after("augmentation")
@@ -104,5 +123,5 @@ def augmentation(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
-RULES = (one_batch, ignores_input, setup_rate, first_loss, augmentation)
+RULES = (one_batch, ignores_input, setup_rate, first_loss, first_weights, augmentation)
 """The rules of this file, gravest first."""

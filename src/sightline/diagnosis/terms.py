@@ -160,6 +160,11 @@ TERMS: dict[str, Term] = {
         "Untrained, a network should hold all classes equally likely: its first loss is ln K.",
         "Use smaller first weights in the last layer, or batch norm.",
     ),
+    "setup/first-weights": Term(
+        "first weights too large",
+        "A norm hides how large weights are, but a step changes large weights little: they learn as with a lower rate.",
+        "Begin with the weights that the network makes itself, or raise the learning rate.",
+    ),
     "setup/one-batch": Term(
         "cannot fit one batch",
         "Whatever can learn at all can learn sixteen images by heart; what cannot is wired wrongly.",

@@ -28,6 +28,7 @@ BREAKS = (
 """Findings of severity error that make a run broken, the cause first."""
 
 CAUSES = {
+    "setup/first-weights": "the first weights are too large",
     "training/rate-too-low": "the learning rate is too low",
     "training/vanishing-gradients": "gradients vanish",
     "training/saturated-units": "units are saturated",
@@ -52,6 +53,7 @@ NAMES = {
     "training/dead-units": "units are dead",
     "training/learnt-nothing": "nothing was learnt",
     "setup/first-loss": "the first weights are too large",
+    "setup/first-weights": "the first weights are too large",
 }
 
 SURE: dict[Confidence, str] = {"sure": "", "likely": "probably ", "unsure": "perhaps "}
@@ -147,10 +149,14 @@ def _broken(found: list[Finding], m: Measures) -> Verdict | None:
     soft = {"training/dead-units", "training/rate-too-high", "training/exploding-gradients"}
     if set(broken) <= soft and m.level is not None and m.finite and m.level < 0.5:
         return None
-    milder = {"training/rate-too-low", "fit/over-regularised", "training/vanishing-gradients"}
+    milder = {"training/rate-too-low", "fit/over-regularised", "fit/capacity", "training/vanishing-gradients"}
     if broken[0] == "training/learnt-nothing" and any(finding.code in milder for finding in found):
         return None  # not broken: it has not begun, or is held back
-    first = by_code[broken[0]]
+    roots = ["setup/first-weights"]  # what was there before the first step caused what came after it
+    if {"setup/one-batch", "setup/ignores-input"} & set(broken):
+        roots.append("training/dead-units")
+    at_root = [finding for code in roots for finding in found if finding.code == code]
+    first = at_root[0] if at_root and broken[0] != "training/not-finite" else by_code[broken[0]]
     return _make(
         "broken", f"broken, {NAMES[first.code]}: {first.message}", cause=NAMES[first.code], confidence=first.confidence
     )
@@ -203,7 +209,9 @@ def _risen(found: list[Finding], m: Measures) -> Verdict | None:
 
 def _under(found: list[Finding], m: Measures, limits: Limits) -> Verdict | None:
     codes = {finding.code: finding for finding in found}
-    if not (fit.unfitted(m, limits) or codes.keys() & {"fit/undertrained", "training/rate-too-low"}):
+    behind = {"fit/undertrained", "training/rate-too-low", "fit/worse-than-reference"}
+    slowed = "setup/first-weights" in codes and (m.level or 0.0) > limits.learnt and codes.keys() & behind
+    if not (slowed or fit.unfitted(m, limits) or codes.keys() & {"fit/undertrained", "training/rate-too-low"}):
         return None
     for code, cause in CAUSES.items():
         if code in codes:
