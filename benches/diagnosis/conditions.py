@@ -138,6 +138,8 @@ class Condition:
 
 
 LOUD = ("training/rate-too-high", "training/diverged", "training/not-finite", "training/learnt-nothing", "setup/rate")
+LARGE = ("setup/first-loss", "setup/first-weights", "training/exploding-gradients")
+SMOOTH = ("bigru", "tanh-net", "transformer")
 DIFFERS = ("data/validation-differs",)
 
 CONDITIONS: dict[str, Condition] = {
@@ -157,9 +159,7 @@ CONDITIONS: dict[str, Condition] = {
     "priors": Condition(_priors, findings=DIFFERS, without=("control",)),
     "rate-high": Condition(_rate(30), findings=LOUD, hard=True),
     "rate-wild": Condition(_rate(1e5), findings=LOUD, hard=True),
-    "dead": Condition(
-        _dead, findings=("training/dead-units",), hard=True, without=("bigru", "tanh-net", "transformer")
-    ),
-    "explode": Condition(_explode, findings=("setup/first-loss", "training/exploding-gradients"), hard=True),
+    "dead": Condition(_dead, findings=("training/dead-units",), hard=True, without=SMOOTH),
+    "explode": Condition(_explode, findings=LARGE, hard=True),
 }
 """Every condition; ``healthy`` is none."""

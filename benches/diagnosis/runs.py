@@ -245,8 +245,8 @@ def with_change(settings: Settings, case: Case) -> Settings:
 def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
     """Give healthy runs, each with the spoilt ones that share its images, weights and order; any beginning is fair.
 
-    Where rules are mended two or three conditions go with each healthy run, in the sealed half one, and in what was the sealed
-    half first one with every other: a low share of false alarms takes many healthy runs to show.
+    Where rules are mended two or three conditions go with each healthy run, in the sealed half one, and in what was
+    sealed first one with every other: a low share of false alarms takes many healthy runs to show.
     """
     turns = [pair[:2] for pair in HALVES[half] for _ in range(pair[2])]
     np.random.default_rng(0).shuffle(turns)

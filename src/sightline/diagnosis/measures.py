@@ -219,7 +219,7 @@ class Measures:
         is dropped out that no batch can be fitted.
         """
         tries = [each for each in (self.after("one_batch") or {}).values() if each["verdict"] != "undecided"]
-        left = [each["last"] / each["first"] for each in tries if each["first"] > 0 and each["last"] >= 0]
+        left = [float(each["last"] / each["first"]) for each in tries if each["first"] > 0 and each["last"] >= 0]
         dead = [values[np.isfinite(values)] for values in self.of.layers("dead").values()]
         off = max((float(values[-1]) for values in dead if len(values)), default=0.0)
         if len(left) < 2 or self.update is None or off > 0.5:
