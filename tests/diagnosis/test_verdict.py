@@ -182,3 +182,21 @@ def test_every_finding_has_a_page_that_the_index_links(code: str) -> None:
     assert f"`{code}`" in text
     assert TERMS[code].idea in text
     assert f"({Path(page(code)).name})" in (root / "docs" / "diagnosis" / "index.md").read_text(encoding="utf-8")
+
+
+def test_a_steep_start_promises_no_more_than_trainings_twice_as_long_gave() -> None:
+    """A loss that fell twentyfold in five epochs does not fall by another 98 %."""
+    verdict = judge(histories.make([2.0, 1.2, 0.5, 0.2, 0.08], [1.98, 1.18, 0.48, 0.19, 0.078]))
+    steep = [finding for finding in verdict.findings if finding.code == "fit/undertrained"]
+    for gain in (finding.evidence["gain"] for finding in steep):
+        assert gain["high"] < 0.85
+        assert gain["high"] - gain["low"] > 0.2, "what a forecast misses by belongs to its interval"
+
+
+def test_what_is_gap_is_not_promised() -> None:
+    """Two runs fall alike; in one the training images have nothing left to teach."""
+    valid = histories.falling(20, 2.3, 1.0, 1.5)
+    common = judge(histories.make(valid, valid * 0.9))
+    apart = judge(histories.make(valid, valid * np.linspace(0.9, 0.1, 20)))
+    assert common.cause == "trained too short"
+    assert apart.cause != "trained too short"

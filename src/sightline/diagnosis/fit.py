@@ -79,23 +79,23 @@ def gap(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 
 def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a validation loss that had not arrived when the training ended."""
-    gain = m.gain
     if squeezed(m, limits):
         return None
     if _on_its_way(m, limits):
         return _too_short(m, limits)
-    if gain is None or gain.low is None or _risen(m, limits) or gain.low <= limits.gain / 2:
+    gain = m.gain
+    if gain is None or gain.low is None or not _falls(m, limits) or _risen(m, limits):
         return None
-    if gain.value <= limits.gain or (m.level or 0.0) < limits.level / 20:
+    fitted = 1.0 if m.level is None else min(1.0, m.level / limits.learnt)  # what is learnt teaches less and less
+    if gain.value * fitted <= limits.gain:
         return None
-    if m.level is not None and m.gap_share is not None and m.level < limits.learnt and m.gap_share > 0.5:
-        return None  # the training images have nothing left to teach; what is lost is gap
     return found(
         "fit/undertrained",
         "warning",
-        f"the validation loss was still falling when the training ended: going by its pace, as many epochs again "
-        f"might lower it by up to {gain.value:.0%} (95 % interval {_span(gain)}).",
-        "sure" if gain.low > limits.gain and gain.value > 1.5 * limits.gain and m.epochs >= 10 else "likely",
+        f"the validation loss was still falling when the training ended: going by its pace, and by what training "
+        f"images still cost, as many epochs again might lower it by about {gain.value:.0%} (95 % interval "
+        f"{_span(gain)}).",
+        "sure" if gain.low > limits.gain and m.epochs >= 10 else "likely",
         gain=gain.as_dict(),
         epochs=m.epochs,
         threshold=limits.gain,
@@ -107,8 +107,12 @@ def _on_its_way(m: Measures, limits: Limits) -> bool:
 
     Near guessing, a loss that falls steadily falls by a small share; and a few epochs give no pace with an interval.
     """
-    measured = m.gain is not None and m.gain.low is not None and m.gain.low > limits.gain / 2
-    return not measured and m.unslowed(limits) and unfitted(m, limits) and not _risen(m, limits)
+    return not _falls(m, limits) and m.unslowed(limits) and unfitted(m, limits) and not _risen(m, limits)
+
+
+def _falls(m: Measures, limits: Limits) -> bool:
+    """Say whether the validation loss still falls at a pace that is known."""
+    return m.pace is not None and m.pace.low is not None and m.pace.low > limits.gain / 2
 
 
 def _too_short(m: Measures, limits: Limits) -> Finding:

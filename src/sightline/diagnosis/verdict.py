@@ -149,8 +149,10 @@ def _broken(found: list[Finding], m: Measures) -> Verdict | None:
     soft = {"training/dead-units", "training/rate-too-high", "training/exploding-gradients"}
     if set(broken) <= soft and m.level is not None and m.finite and m.level < 0.5:
         return None
-    milder = {"training/rate-too-low", "fit/over-regularised", "fit/capacity", "training/vanishing-gradients"}
-    if broken[0] == "training/learnt-nothing" and any(finding.code in milder for finding in found):
+    milder = {"training/rate-too-low", "fit/over-regularised", "training/vanishing-gradients"}
+    if broken[0] == "training/learnt-nothing" and any(
+        finding.code in milder or "squeezed" in finding.evidence for finding in found
+    ):
         return None  # not broken: it has not begun, or is held back
     roots = ["setup/first-weights"]  # what was there before the first step caused what came after it
     if {"setup/one-batch", "setup/ignores-input"} & set(broken):
@@ -210,7 +212,7 @@ def _risen(found: list[Finding], m: Measures) -> Verdict | None:
 def _under(found: list[Finding], m: Measures, limits: Limits) -> Verdict | None:
     codes = {finding.code: finding for finding in found}
     behind = {"fit/undertrained", "training/rate-too-low", "fit/worse-than-reference"}
-    slowed = "setup/first-weights" in codes and (m.level or 0.0) > limits.learnt and codes.keys() & behind
+    slowed = "setup/first-weights" in codes and (m.level or 0.0) > limits.slowed and codes.keys() & behind
     if not (slowed or fit.unfitted(m, limits) or codes.keys() & {"fit/undertrained", "training/rate-too-low"}):
         return None
     for code, cause in CAUSES.items():
