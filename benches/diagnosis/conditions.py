@@ -128,6 +128,7 @@ class Condition:
         findings: codes of which one has to be found, where the oracle confirms that it harms; empty: none has to.
         hard: whether it is a hard failure: numbers or wiring.
         without: networks and data sets that cannot have it.
+        since: halves that are older than it.
     """
 
     change: Callable[[Setup], None]
@@ -135,6 +136,7 @@ class Condition:
     findings: tuple[str, ...] = ()
     hard: bool = False
     without: tuple[str, ...] = ()
+    since: tuple[str, ...] = ()
 
 
 LOUD = ("training/rate-too-high", "training/diverged", "training/not-finite", "training/learnt-nothing", "setup/rate")
@@ -158,7 +160,7 @@ CONDITIONS: dict[str, Condition] = {
     "turned": Condition(_turned, findings=DIFFERS, without=("control",)),
     "priors": Condition(_priors, findings=DIFFERS, without=("control",)),
     "rate-high": Condition(_rate(30), findings=LOUD, hard=True),
-    "rate-wild": Condition(_rate(1e5), findings=LOUD, hard=True),
+    "rate-wild": Condition(_rate(1e5), findings=LOUD, hard=True, since=("open", "second")),
     "dead": Condition(_dead, findings=("training/dead-units",), hard=True, without=SMOOTH),
     "explode": Condition(_explode, findings=LARGE, hard=True),
 }

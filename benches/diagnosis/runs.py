@@ -256,7 +256,7 @@ def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
         names = [
             name
             for name, condition in CONDITIONS.items()
-            if name != "healthy" and not {data, network} & set(condition.without)
+            if name != "healthy" and half not in condition.since and not {data, network} & set(condition.without)
         ]
         count = {"open": 2, "third": 3, "second": place % 2, "sealed": 1}[half]
         first = used[data, network]

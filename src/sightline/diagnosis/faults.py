@@ -14,6 +14,8 @@ from sightline.finding import Finding
 
 NAMED = 5
 """Layers that a sentence names before it only counts."""
+FAR = 5.0
+"""How many times too long steps have to be for that alone to be told of a network that learnt all the same."""
 GONE = 0.95
 """Share of a layer's units that are off from which on nothing gets through."""
 
@@ -92,7 +94,7 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         grounds.append("with this rate the loss rises even on one batch of 16 images")
         evidence["one_batch"] = own["last"]
     hard = m.level is not None and (m.level > 0.5 or not m.finite)
-    if not grounds or (len(grounds) < 2 and not hard):
+    if not grounds or (len(grounds) < 2 and not hard and evidence.get("update", 0.0) < FAR * limits.update_high):
         return None
     return found(
         "training/rate-too-high",

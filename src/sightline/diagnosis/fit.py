@@ -5,6 +5,7 @@ A rule is one function from measures to a finding, or None where it has nothing 
 
 from __future__ import annotations
 
+from sightline.diagnosis import doubts
 from sightline.diagnosis.intervals import Figure
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
@@ -259,6 +260,8 @@ def _decisions(m: Measures, limits: Limits) -> str:
         return "worse"
     if tempered and tempered.low is not None and tempered.low > limits.tempered:
         return "worse"
+    if doubts.label_noise(m, limits):
+        return "unclear"  # by labels that are wrong, learning wrong ones by heart looks no worse than it is loud
     if tempered and tempered.high is not None and m.rise is not None:
         return "kept" if tempered.value < max(limits.tempered, 0.25 * m.rise.value) else "unclear"
     if error is None:

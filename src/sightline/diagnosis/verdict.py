@@ -211,8 +211,8 @@ def _risen(found: list[Finding], m: Measures) -> Verdict | None:
 
 def _under(found: list[Finding], m: Measures, limits: Limits) -> Verdict | None:
     codes = {finding.code: finding for finding in found}
-    behind = {"fit/undertrained", "training/rate-too-low", "fit/worse-than-reference"}
-    slowed = "setup/first-weights" in codes and (m.level or 0.0) > limits.slowed and codes.keys() & behind
+    behind = (m.level or 0.0) > limits.slowed or "fit/worse-than-reference" in codes
+    slowed = "setup/first-weights" in codes and behind
     if not (slowed or fit.unfitted(m, limits) or codes.keys() & {"fit/undertrained", "training/rate-too-low"}):
         return None
     for code, cause in CAUSES.items():
