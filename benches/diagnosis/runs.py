@@ -104,7 +104,7 @@ NETWORKS: dict[str, Kind] = {
     "bigru": Kind("bigru", {"hidden": 24, "layers": 1}, 10.0, {"hidden": 1, "layers": 1}),
     "resnet": Kind("resnet20", _SHORT, 10.0, {**_SHORT, "width": 0.07}),
     "transformer": Kind("transformer", _ATTENDS, 8.0, {**_ATTENDS, "hidden": 2, "heads": 1}),
-    "vgg": Kind("vgg11", {"width": 0.06, "dropout": 0.0}, 1.0, {"width": 0.004, "dropout": 0.0}),
+    "vgg": Kind("vgg11", {"width": 0.06, "dropout": 0.0}, 1.0, {"width": 0.01, "dropout": 0.0, "hidden": 200}),
     "tanh-net": Kind("mlp", {"hidden": [64, 64], **_DEEP}, 3.0, {"hidden": [2], **_DEEP}),
 }
 

@@ -16,8 +16,9 @@ def one_batch(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     batch = (m.after("one_batch") or {}).get("reference")
     if not batch or batch["verdict"] not in ("unmoved", "diverged") or (m.level is not None and m.level < 0.9):
         return None
-    if (m.after("one_batch") or {}).get("own", {}).get("verdict") in ("falling", "fitted"):
-        return None  # with its own rate it does learn something
+    own = (m.after("one_batch") or {}).get("own")
+    if own and 0 <= own["last"] < 0.9 * own["first"]:
+        return None  # with its own rate it does learn something, and more than how many images each class has
     return found(
         "setup/one-batch",
         "error",

@@ -29,12 +29,12 @@ BREAKS = (
 
 CAUSES = {
     "setup/first-weights": "the first weights are too large",
+    "fit/over-regularised": "over-regularised",
     "training/rate-too-low": "the learning rate is too low",
     "training/vanishing-gradients": "gradients vanish",
     "training/saturated-units": "units are saturated",
     "training/dead-units": "units are dead",
     "setup/augmentation": "augmentation destroys what labels say",
-    "fit/over-regularised": "over-regularised",
     "fit/undertrained": "trained too short",
     "fit/capacity": "too little capacity",
 }
