@@ -142,7 +142,7 @@ def test_frozen_norms_are_seen_as_training_has_them() -> None:
 
 
 def test_the_plan_keeps_to_its_share() -> None:
-    assert plan(1000, 1000, 20, 0.0) == (0, 0)
+    assert plan(1000, 1000, 20, 30, 0.0) == (0, 0, False)
     for train, held_out, step_count in (
         (1000, 1100, 20),
         (50_000, 12_000, 390),
@@ -150,10 +150,11 @@ def test_the_plan_keeps_to_its_share() -> None:
         (1_300_000, 60_000, 5000),
     ):
         for share in (0.01, 0.05):
-            images, every = plan(train, held_out, step_count, share)
+            images, every, _ = plan(train, held_out, step_count, 30, share)
             assert 1 <= images <= min(128, train)
             assert instruments.PASSES * images <= 1.0001 * share * every * (3 * train + held_out)
-    assert plan(50_000, 12_000, 390, 0.05)[1] == 1
+    assert plan(50_000, 12_000, 390, 30, 0.05) == (128, 1, True)
+    assert plan(1000, 200, 90, 3, 0.01)[2] is False, "two looks would be more than a hundredth of 270 steps"
 
 
 def test_the_recipe_writes_what_was_seen(tmp_path: Path) -> None:
@@ -165,5 +166,5 @@ def test_the_recipe_writes_what_was_seen(tmp_path: Path) -> None:
         progress=Progress(quiet=True),
     )  # fmt: skip
     rows = History.read(run.folder.instruments).rows
-    assert [row["epoch"] for row in rows] == [1, 2]
+    assert [row["epoch"] for row in rows] == [2], "a second look would be more than a twentieth of 46 steps"
     assert any(name.startswith("saturated/") for name in rows[0])

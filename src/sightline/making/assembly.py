@@ -239,10 +239,11 @@ def assemble(
     loss_fn = training_loss(data, settings, network, len(batches), class_weights)
     rows = data.split.train
     steps = settings.train_steps or len(batches)
-    looked_at, every = plan_instruments(
+    looked_at, every, first = plan_instruments(
         min(steps * batches.batch_size, len(rows)),
         len(data.split.valid) + min(PROBE, len(rows)),
         steps,
+        settings.epochs,
         SHARES[settings.instruments],
     )
     instruments = Instruments(
@@ -251,6 +252,7 @@ def assemble(
         precision,
         every,
         folder,
+        first=first,
     )
     rises = settings.early_stop == "rise"
     stopper = RiseStopping(least=LEAST * math.log(len(data.images.classes))) if rises else None

@@ -1,7 +1,7 @@
 """A network in training -> a row of numbers about its layers: gradients, steps, dead and saturated units.
 
-A look costs a few passes over some of the training images, so it is taken after the first epoch, after the last, and in
-between as often as a share of the training's time allows. What is measured depends on weights and images alone, and
+A look costs a few passes over some of the training images, so it is taken after the last epoch, and after the first and
+in between as often as a share of the training's time allows. What is measured depends on weights and images alone, and
 nothing of the training is changed: a training with instruments ends with the same bits as one without.
 """
 
@@ -33,29 +33,36 @@ PASSES = 5
 """What a look costs, in forward passes over its images: one with gradients, one without, and some bookkeeping."""
 
 STEPS = 6
-"""What it costs at least, in steps of the training: the weights are gone through, whatever the number of images."""
+"""What it costs at most, in steps of the training, by which looks are spaced: weights are gone through, too."""
+
+USUAL = 2.5
+"""What it was measured to cost in short trainings of networks from an MLP to ResNet-20."""
 
 FLAT = {"Tanh": 0.97, "ScaledTanh": 0.97 * 1.7159, "Sigmoid": 0.94}
 """Activations with flat ends -> the distance from the middle where they begin; a sigmoid's middle is 1/2, times two."""
 
 
-def plan(train: int, held_out: int, steps: int, share: float) -> tuple[int, int]:
+def plan(train: int, held_out: int, steps: int, epochs: int, share: float) -> tuple[int, int, bool]:
     """Choose with how many images to look, and every how many epochs, so that it takes at most a share of the time.
+
+    One look, the last, is always taken: where not even two fit into the share, the first one is left out.
 
     Args:
         train: training images seen in an epoch.
         held_out: images evaluated after each epoch.
         steps: steps of an epoch.
+        epochs: of the training.
         share: of the time, 0..1.
 
     Returns:
-        Images, and epochs between two looks; (0, 0) for none.
+        Images, epochs between two looks, and whether to look after the first epoch; (0, 0, False) for none.
     """
     if share <= 0:
-        return 0, 0
+        return 0, 0, False
     passes = 3 * train + held_out  # a step costs about three forward passes over its images
     images = min(max(int(share * passes / PASSES), IMAGES[0]), IMAGES[1], train)
-    return images, max(1, math.ceil(PASSES * images / (share * passes)), math.ceil(STEPS / (share * steps)))
+    every = max(1, math.ceil(PASSES * images / (share * passes)), math.ceil(STEPS / (share * steps)))
+    return images, every, round(share * steps * epochs / USUAL) >= 2
 
 
 class Instruments:
@@ -66,6 +73,7 @@ class Instruments:
         loss_fn: as in training; its ``per_example`` is taken where it has one.
         precision: as in training.
         every: epochs between two looks; 0 for none.
+        first: whether to look after the first epoch, too.
         folder: where the rows go, one per look; None keeps them in memory.
 
     Attributes:
@@ -82,11 +90,14 @@ class Instruments:
         precision: Precision | None = None,
         every: int = 0,
         folder: RunFolder | None = None,
+        *,
+        first: bool = True,
     ) -> None:
         self.batches = batches
         self.loss_fn: Any = loss_fn
         self.precision = precision or Precision("fp32", torch.device("cpu"), channels_last=False)
         self.every = every if batches is not None else 0
+        self.first = first
         self._history = History(folder.instruments if folder else None)
 
     @property
@@ -106,7 +117,7 @@ class Instruments:
         Raises:
             RunError: the row cannot be written.
         """
-        if not self.every or not (epoch == 1 or last or epoch % self.every == 0):
+        if not self.every or not ((self.first and epoch == 1) or last or epoch % self.every == 0):
             return
         path = self._history.path
         if path is not None and path.is_file() and not self.rows:  # a training that goes on
