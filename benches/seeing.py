@@ -32,14 +32,19 @@ from sightline import see
 from sightline.models import zoo
 from sightline.progress import Progress
 from sightline.seeing import objectives as wish
+from sightline.seeing.canvas import Canvas
 from sightline.seeing.dream import Dream, dream, evaluate, hear, logits, values
 from sightline.seeing.layers import Layers, Place
+from sightline.seeing.nature import usual
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps
 from sightline.seeing.transforms import transform
 
 QUIET = Progress(quiet=True)
+
+INPUTS = ("1x8x8", "1x28x28", "3x32x32", "2x140", "1x8x8x8")
+"""Images, signals and volumes that the grid is made for."""
 
 
 def say(**values: Any) -> None:
@@ -182,13 +187,40 @@ def lucent(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
-def five(known: Layers, classes: int) -> list[Objective]:
+def five(known: Layers, classes: int, unit: int = 0) -> list[Objective]:
     """All five objectives of the lecture, on a layer in the middle."""
-    places = [p for p in known if p.units > 1 and p.kind not in ("Flatten", "Dropout")]
-    place = places[len(places) // 2]
+    place = middle(known)
     at = [n // 2 for n in place.positions][::-1]
-    one = wish.neuron(place.name, 1, at) if at else wish.channel(place.name, 1)
-    return [one, wish.channel(place.name, 0), wish.layer(place.name), wish.logit(1), wish.probability(classes - 1)]
+    one = wish.neuron(place.name, unit, at) if at else wish.channel(place.name, unit)
+    return [one, wish.channel(place.name, unit), wish.layer(place.name), wish.logit(1), wish.probability(classes - 1)]
+
+
+def middle(known: Layers) -> Place:
+    """Choose a layer in the middle of a network."""
+    places = [p for p in known if p.units > 1 and p.kind not in ("Flatten", "Dropout")]
+    return places[len(places) // 2]
+
+
+def untrained(name: str, shape: tuple[int, ...], width: float | None) -> tuple[nn.Module, torch.Tensor]:
+    """Draw a network at random, and images for it; norms have the statistics of these, as after training.
+
+    Offsets are drawn, too: without them, grey can be the best image of a network that has learnt nothing.
+    """
+    torch.manual_seed(0)
+    options = {"width": width} if width and "width" in zoo.entry(name).options else {}
+    model = sightline.build(name, in_channels=shape[0], num_classes=10, image_size=shape[1:], **options)
+    canvas = Canvas(shape, usual(shape[0]))
+    spread = torch.logspace(-2, 0, 64).view(-1, *[1] * len(shape))  # from almost grey to strong
+    x = canvas.paint(canvas.noise(64, seed=1, spread=1.0) * spread)
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.momentum = None
+        for p in part.parameters(recurse=False):
+            if p.ndim == 1:
+                nn.init.normal_(p.data, float(p.detach().mean()), 0.1)
+    with torch.no_grad():
+        model.train()(x)
+    return model.eval(), x
 
 
 def grid(arguments: argparse.Namespace) -> None:
@@ -196,20 +228,20 @@ def grid(arguments: argparse.Namespace) -> None:
     good = total = 0
     wanted = [str(name) for name in arguments.runs] or list(zoo.ZOO)
     for name, entry in ((name, zoo.entry(name)) for name in wanted):
-        for shape in ((1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 140)):
+        for shape in (tuple(map(int, text.split("x"))) for text in arguments.inputs):
             if len(shape) - 1 not in entry.dims:
                 continue
-            torch.manual_seed(0)
-            options = {"width": arguments.width} if arguments.width and "width" in entry.options else {}
-            model = sightline.build(name, in_channels=shape[0], num_classes=10, image_size=shape[1:], **options)
-            for p in model.parameters():  # without offsets, grey can be the best image of an untrained network
-                if p.ndim == 1:
-                    nn.init.normal_(p.data, float(p.mean()), 0.1)
-            began = time.process_time()
-            found = dream(model, five(see.layers(model), 10), shape, steps=arguments.steps)
+            model, x = untrained(name, shape, arguments.width)
+            known, began = see.layers(model), time.process_time()
+            place = middle(known)
+            with Taps(model, [place.name], stop=place.calls == 1) as taps, torch.no_grad():
+                taps.run(x)
+                maps = place.maps(taps[place.name]).flatten(2)
+            lively = int(maps.std(dim=(0, 2)).argmax())  # a unit that is dead has no best image
+            found = dream(model, five(known, 10, lively), shape, known=known, examples=x, steps=arguments.steps)
             fine = [bool(one.image.isfinite().all()) and one.moved for one in found]
             good, total = good + sum(fine), total + len(fine)
-            say(network=name, shape=shape, good=sum(fine), failed=[
+            say(network=name, shape=shape, good=sum(fine), again=sum(one.woken != "noise" for one in found), failed=[
                 one.name for one, right in zip(found, fine, strict=True) if not right
             ], cpu_s=time.process_time() - began)  # fmt: skip
     say(what="grid", cells=total, good=good)
@@ -258,6 +290,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--beyond", type=int, default=512, help="Steps of lucent that ours should reach with fewer.")
     parser.add_argument("--width", type=float)
+    parser.add_argument("--inputs", nargs="+", default=INPUTS, help="Shapes of the grid: 3x32x32.")
     parser.add_argument("--path", type=Path, help="Where lucent was installed.")
     arguments = parser.parse_args()
     globals()[arguments.what](arguments)

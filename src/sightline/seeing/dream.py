@@ -23,6 +23,9 @@ from sightline.seeing.transforms import transform
 RATE = 0.05
 """Step of Adam, on coefficients (Olah et al. 2017)."""
 
+CAREFUL = 0.2
+"""Share of ``RATE`` for images that are held still: what is found nowhere else lies where functions are rough."""
+
 LOOK = 16
 """Steps from one look at the clean image to the next."""
 
@@ -131,8 +134,8 @@ def _awake(
 ) -> list[Dream]:
     """Begin again where nothing moved: at strong noise, at the example that excites it most, then held still.
 
-    Movements make images robust. Where what excites a unit is destroyed by any of them, as in networks that have learnt
-    nothing, only an image that is not moved finds it.
+    Movements make images robust. Where what excites a unit is destroyed by any of them, as in deep networks that have
+    learnt nothing, only an image that is not moved finds it, in smaller steps.
     """
     for again in ("strong noise", "an example", "noise held still"):
         silent = [i for i, one in enumerate(found) if not one.moved]
@@ -165,7 +168,8 @@ class _Ascent:
         """Climb from coefficients (B, C, *positions), one for each objective; ``still``: without movements."""
         numbers = torch.Generator().manual_seed(self.seed)
         coefficients = begin.clone().requires_grad_()
-        climber = torch.optim.Adam([coefficients], lr=RATE, eps=1e-30)  # scores differ by many powers of ten
+        rate = RATE * (CAREFUL if still else 1)
+        climber = torch.optim.Adam([coefficients], lr=rate, eps=1e-30)  # scores differ by many powers of ten
         book = _Book(len(objectives))
         book.note(0, *self._look(objectives, coefficients))
         for step in range(1, self.steps + 1):

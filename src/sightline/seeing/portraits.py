@@ -25,7 +25,7 @@ BATCH = 16
 STRONGEST = 8
 """Examples that stand for those an objective likes."""
 
-VERSION = 1
+VERSION = 2
 """Of the recipe: what another one made is not taken for this one's."""
 
 
