@@ -236,8 +236,8 @@ def grid(arguments: argparse.Namespace) -> None:
             place = middle(known)
             with Taps(model, [place.name], stop=place.calls == 1) as taps, torch.no_grad():
                 taps.run(x)
-                maps = place.maps(taps[place.name]).flatten(2)
-            lively = int(maps.std(dim=(0, 2)).argmax())  # a unit that is dead has no best image
+                maps = place.maps(taps[place.name]).transpose(0, 1).flatten(1)
+            lively = int(maps.std(dim=1).argmax())  # a unit that is dead has no best image
             found = dream(model, five(known, 10, lively), shape, known=known, examples=x, steps=arguments.steps)
             fine = [bool(one.image.isfinite().all()) and one.moved for one in found]
             good, total = good + sum(fine), total + len(fine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from sightline.models.plan import by
 from sightline.progress import Progress
 from sightline.reports import gallery
 from sightline.seeing import exhibit
+from sightline.seeing import made as room
 from sightline.seeing.answers import answers
 from sightline.seeing.exhibit import Chosen
+from sightline.seeing.kept import Kept
 from sightline.seeing.kernels import kernels
 from sightline.seeing.layers import layers
 from sightline.seeing.maps import maps
@@ -92,12 +95,43 @@ def test_chosen_images_are_right_ones_of_different_classes_and_the_surest_wrong_
 def test_images_are_made_for_units_and_classes() -> None:
     subject = tiny()
     stages = exhibit.look(subject, chosen(subject).mixed(1, 1), units=1, progress=QUIET)[1:2]
-    made, classes = exhibit.imagine(subject, stages, exhibit.classes(subject), steps=8, progress=QUIET)
+    made, classes = exhibit.imagine(subject, stages, exhibit.classes(subject), steps=8, tested=1, progress=QUIET)
     unit = made[0].units[0]
-    assert unit.dream is not None
-    assert unit.ratio == pytest.approx(unit.dream.value / unit.most)
+    assert unit.portrait is not None
+    assert unit.portrait.ratio == pytest.approx(unit.portrait.dream.value / unit.most)
+    assert unit.portrait.strongest[:5] == tuple(unit.rows)
+    assert unit.portrait.control is not None
     assert [each.name for each in classes] == ["cat", "dog", "owl"]
-    assert all(each.dream is not None and torch.isfinite(each.dream.image).all() for each in classes)
+    portraits = [each.portrait for each in classes]
+    assert all(one is not None and torch.isfinite(one.dream.image).all() for one in portraits)
+    assert [one is not None and one.control is not None for one in portraits] == [True, True, False]
+
+
+def test_images_of_a_gallery_are_made_once_and_kept_batch_by_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, kept = tiny(), Kept(tmp_path)
+    stages = exhibit.look(subject, chosen(subject).mixed(1, 1), units=1, progress=QUIET)[1:3]
+    logits, make, calls = exhibit.classes(subject), room.dream, list[int]()
+
+    def stopping(*given: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return make(*given, **more)
+
+    monkeypatch.setattr(room, "dream", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        exhibit.imagine(subject, stages, logits, steps=2, kept=kept, progress=QUIET)
+    assert len(list(tmp_path.iterdir())) == 1
+    first = exhibit.imagine(subject, stages, logits, steps=2, kept=kept, progress=QUIET)
+    monkeypatch.setattr(room, "dream", None)  # nothing is made a second time
+    again = exhibit.imagine(subject, stages, logits, steps=2, kept=kept, progress=QUIET)
+    for one, other in zip(first[1], again[1], strict=True):
+        assert one.portrait is not None
+        assert other.portrait is not None
+        assert one.portrait.sentence == other.portrait.sentence
+        assert torch.equal(one.portrait.dream.image, other.portrait.dream.image)
 
 
 def test_a_way_that_does_not_fit_is_left_out_with_its_reason() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from sightline import see
 from sightline.errors import ModelError, SettingsError
-from sightline.seeing import portraits as room
+from sightline.seeing import made as room
 from sightline.seeing.kept import Kept, key
 from sightline.seeing.portraits import portraits
 from sightline.seeing.subject import Subject
@@ -80,6 +81,7 @@ def test_portraits_come_with_their_controls(subject: Subject) -> None:
         assert one.dream.moved
         assert one.dream.probabilities.argmax() == label
         assert set(subject.labels[list(one.strongest)]) == {label}
+        assert one.control is not None
         assert one.control.shape == one.dream.image.shape
         assert -1 <= one.likeness <= 1
         assert one.path > 0.5
@@ -105,20 +107,28 @@ def test_what_was_made_is_kept_for_these_weights_and_this_question(
         portraits(subject, targets, steps=8, kept=kept)
 
 
+def test_more_images_for_a_target_are_other_images(subject: Subject, tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    [alone] = portraits(subject, ["act:0"], steps=4, kept=kept)
+    first, second = portraits(subject, ["act:0", "act:0"], steps=4, kept=kept)
+    assert torch.equal(alone.dream.image, first.dream.image)
+    assert not torch.equal(first.dream.image, second.dream.image)
+
+
 def test_an_interruption_costs_no_more_than_a_batch(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, made = Kept(tmp_path), []
+    kept, done = Kept(tmp_path), []
 
-    def stopping(*given: object) -> list[room.Portrait]:
-        if made:
+    def stopping(*given: Any, **more: Any) -> Any:
+        if done:
             raise KeyboardInterrupt
-        made.append(1)
-        return make(*given)  # type: ignore[arg-type]
+        done.append(1)
+        return make(*given, **more)
 
-    make = room._make
+    make = room.dream
     monkeypatch.setattr(room, "BATCH", 1)
-    monkeypatch.setattr(room, "_make", stopping)
+    monkeypatch.setattr(room, "dream", stopping)
     with pytest.raises(KeyboardInterrupt):
         portraits(subject, ["act:0", "act:1"], steps=4, kept=kept)
     assert len(list(tmp_path.iterdir())) == 1

@@ -25,6 +25,7 @@ from sightline.reports.words import drawing
 from sightline.run import RunFolder
 from sightline.seeing import exhibit
 from sightline.seeing.exhibit import Asked, Chosen, Exhibit, Stage
+from sightline.seeing.kept import Kept
 from sightline.seeing.kernels import Kernels
 from sightline.seeing.kernels import kernels as read_kernels
 from sightline.seeing.saliency import METHODS
@@ -119,9 +120,10 @@ class Sights:
         parts: dict[str, Any] = {
             "network": drawing(draw(self.model.plan)),
             "table": [_row(row) for row in rows],
-            "kernels": gallery.kernels(weights),
         }
-        if self.data is not None:
+        if self.data is None:
+            parts["kernels"] = gallery.kernels(weights)
+        else:
             parts |= gallery.exhibit(self.exhibit(units=units, steps=steps, progress=progress), rows, weights)
         return self._write(self.folder.gallery, "What this network looks for", report=self.folder.report.name, **parts)
 
@@ -139,7 +141,8 @@ class Sights:
                 left.append("No images were made: it would take this network too long. `--steps 64` makes them.")
                 steps = 0
         if steps:
-            stages, classes = exhibit.imagine(subject, stages, classes, steps=steps, progress=progress)
+            kept = Kept(self.folder.seeing / "kept")
+            stages, classes = exhibit.imagine(subject, stages, classes, steps=steps, kept=kept, progress=progress)
         return Exhibit(subject, through, tuple(stages), tuple(classes), about, tuple(asked), tuple(left))
 
     def given(self, images: Sequence[str]) -> tuple[Chosen, list[tuple[str, str]]]:

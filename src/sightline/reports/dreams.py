@@ -65,7 +65,7 @@ def _portrait(subject: Subject, one: Portrait) -> dict[str, Any]:
     return {
         "name": made.name,
         "image": image(subject, made.image, f"made for {made.name}", MADE),
-        "control": image(subject, one.control, "made with shuffled weights", MADE),
+        "control": "" if one.control is None else image(subject, one.control, "made with shuffled weights", MADE),
         "examples": [image(subject, subject.examples[i], _called(subject, i), THUMB) for i in one.strongest],
         "sentence": one.sentence,
         "start": made.start,

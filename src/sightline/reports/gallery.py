@@ -207,17 +207,18 @@ def card(subject: Subject, each: Unit) -> dict[str, Any]:
     alts = [
         f"{_label(subject, int(row))}: {subject.names[row] if subject.names else f'example {row}'}" for row in each.rows
     ]
-    made = ""
-    if each.dream is not None:
-        made = examples(subject, each.dream.image[None], [f"made for {each.name}"])[0]
+    portrait, made, empty = each.portrait, "", ""
+    if portrait is not None:
+        made = examples(subject, portrait.dream.image[None], [f"made for {each.name}: {portrait.sentence}"])[0]
+        if portrait.control is not None:
+            empty = examples(subject, portrait.control[None], ["made where nothing was learnt"])[0]
     return {
         "name": each.name,
         "pictures": examples(subject, subject.examples[each.rows.tolist()], alts),
         "commonest": each.clear,
-        "most": each.most,
         "made": made,
-        "ratio": each.ratio,
-        "moved": each.dream is None or each.dream.moved,
+        "empty": empty,
+        "portrait": portrait,
     }
 
 

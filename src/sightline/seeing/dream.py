@@ -178,8 +178,10 @@ class _Ascent:
             silent = gradient.flatten(1).abs().amax(dim=1) == 0
             if silent.any():
                 numbers.set_state(moves)
+                rows = silent.nonzero()[:, 0].tolist() if not self.diversity else list(range(len(objectives)))
                 with Redirected():
-                    gradient[silent] = self._slope(objectives, coefficients, numbers, still)[silent]
+                    again = self._slope([objectives[i] for i in rows], coefficients[rows], numbers, still)
+                gradient[rows] = torch.where(silent[rows].view(-1, *[1] * (again.ndim - 1)), again, gradient[rows])
             coefficients.grad = -gradient
             climber.step()
             if self.task:

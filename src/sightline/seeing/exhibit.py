@@ -13,10 +13,11 @@ from torch import Tensor
 from sightline.errors import ModelError
 from sightline.progress import Progress
 from sightline.seeing.answers import Answers, answers
-from sightline.seeing.dream import Dream, dream
+from sightline.seeing.kept import Kept
 from sightline.seeing.layers import Place
 from sightline.seeing.maps import Maps, copied, maps, stages
-from sightline.seeing.objectives import Objective, channel, logit
+from sightline.seeing.objectives import channel, logit
+from sightline.seeing.portraits import Portrait, portraits
 from sightline.seeing.saliency import METHODS, Saliency, saliency
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps
@@ -76,23 +77,23 @@ class Unit:
     Attributes:
         name: layer and number, or the name of the class.
         number: of the unit in its layer.
+        answers: float32 (N,), what it says of each example.
         rows: int64, the examples it answers most strongly, the strongest first.
-        most: its answer to the first of them.
         clear: the commonest class among the ``CLEAR`` strongest examples, and how many of them have it.
-        dream: the image that was made for it, or None.
+        portrait: the image that was made for it, with what it is worth, or None.
     """
 
     name: str
     number: int
+    answers: NDArray[np.float32]
     rows: NDArray[np.int64]
-    most: float
     clear: tuple[str, int]
-    dream: Dream | None = None
+    portrait: Portrait | None = None
 
     @property
-    def ratio(self) -> float | None:
-        """The made image's answer over that of the strongest example; None if there is none or it is not above 0."""
-        return self.dream.value / self.most if self.dream is not None and self.most > 0 else None
+    def most(self) -> float:
+        """Its strongest answer."""
+        return float(self.answers.max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +205,7 @@ def unit(subject: Subject, layer: str, means: NDArray[np.float32], number: int, 
     named = len(subject.classes) > int(counts.argmax()) and len(labels) > 0
     clear = (subject.classes[counts.argmax()], int(counts.max())) if named else ("", 0)
     known = subject.classes[number] if number < len(subject.classes) else str(number)
-    return Unit(f"{layer}:{number}" if layer else known, number, order[:shown], float(means[order[0], number]), clear)
+    return Unit(f"{layer}:{number}" if layer else known, number, means[:, number], order[:shown], clear)
 
 
 def classes(subject: Subject, *, most: int = 12, shown: int = 4) -> list[Unit]:
@@ -222,31 +223,45 @@ def _logits(subject: Subject, x: Tensor) -> NDArray[np.float32]:
 
 
 def imagine(
-    subject: Subject, parts: Sequence[Stage], logits: Sequence[Unit], *, steps: int, progress: Progress
+    subject: Subject,
+    parts: Sequence[Stage],
+    logits: Sequence[Unit],
+    *,
+    steps: int,
+    tested: int = 2,
+    kept: Kept | None = None,
+    progress: Progress,
 ) -> tuple[list[Stage], list[Unit]]:
     """Make an image for every unit shown and every class, a stage at a time.
+
+    Args:
+        subject: its examples are those the units are told by.
+        parts: stages with their units.
+        logits: the classes.
+        steps: at most.
+        tested: of so many units of each stage, and of twice as many classes, an image is also made where nothing was
+            learnt: that costs as much again.
+        kept: where images are looked up, and kept one batch after the other.
+        progress: shows long work.
 
     Raises:
         ModelError: the network cannot be asked.
     """
-    with progress.task("making images", len(parts) + 1) as task:
-        done = []
-        for stage in parts:
-            wishes = [channel(stage.place.name, each.number) for each in stage.units]
-            made = _dream(subject, wishes, steps) if wishes else []
-            units = tuple(replace(u, dream=d) for u, d in zip(stage.units, made, strict=True))
-            done.append(replace(stage, units=units))
-            task.advance()
-        made = _dream(subject, [logit(each.number, each.name) for each in logits], steps)
-        task.advance()
-    return done, [replace(u, dream=d) for u, d in zip(logits, made, strict=True)]
-
-
-def _dream(subject: Subject, wishes: Sequence[Objective], steps: int) -> list[Dream]:
-    return dream(
-        subject.model, wishes, subject.shape, nature=subject.nature, known=subject.layers,
-        examples=subject.examples[:256], steps=steps,
+    groups = [*(list(part.units) for part in parts), list(logits)]
+    asked = [[(u.name, channel(part.place.name, u.number)) for u in part.units] for part in parts]
+    asked.append([(f"logit:{u.name}", logit(u.number, u.name)) for u in logits])
+    controlled = {text for own in asked[:-1] for text, _ in own[:tested]} | {
+        text for text, _ in asked[-1][: 2 * tested]
+    }
+    units = [each for group in groups for each in group]
+    made = portraits(
+        subject, [one for own in asked for one in own], steps=steps, controlled=controlled,
+        scores=torch.from_numpy(np.stack([each.answers for each in units])) if units else None,
+        kept=kept, progress=progress,
     )  # fmt: skip
+    told = iter(replace(each, portrait=one) for each, one in zip(units, made, strict=True))
+    shown = [tuple(next(told) for _ in group) for group in groups]
+    return [replace(part, units=own) for part, own in zip(parts, shown, strict=False)], list(shown[-1])
 
 
 def ask(

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.progress import Progress
-from sightline.seeing.dream import Dream, dream, evaluate
-from sightline.seeing.kept import Kept, key
+from sightline.seeing.dream import Dream, evaluate
+from sightline.seeing.kept import Kept
+from sightline.seeing.layers import Place
+from sightline.seeing.made import Recipe, made
 from sightline.seeing.objectives import LOGITS, Objective
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps
 from sightline.seeing.targets import target
-from sightline.seeing.trust import shuffled
-
-BATCH = 16
-"""Images that are made at once: what is finished is kept, so an interruption costs at most so many."""
 
 STRONGEST = 8
 """Examples that stand for those an objective likes."""
-
-VERSION = 2
-"""Of the recipe: what another one made is not taken for this one's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +33,10 @@ class Portrait:
         natural: the objective's largest value among the examples; NaN without any.
         dead: whether the objective is the same for all examples: nothing in the data moves it.
         strongest: int64, rows of the examples it likes best, best first.
-        control: float32 (C, *positions), what the same recipe makes of the same network with its weights shuffled.
-        likeness: correlation of the two images, -1..1: near 1, the image shows the architecture, not what was learnt.
+        control: float32 (C, *positions), what the same recipe makes of the same network with its weights shuffled;
+            None where none was asked for.
+        likeness: correlation of the two images, -1..1: near 1, the image shows the architecture, not what was learnt;
+            NaN without a control.
         path: how much the network treats the image as it treats the strongest examples, mean over the layers on the
             way: 1 as these treat each other, 0 as images taken at random (after Geirhos et al. 2024); NaN where that
             cannot be told.
@@ -49,7 +46,7 @@ class Portrait:
     natural: float
     dead: bool
     strongest: tuple[int, ...]
-    control: Tensor
+    control: Tensor | None
     likeness: float
     path: float
 
@@ -78,11 +75,13 @@ class Portrait:
 
 def portraits(
     subject: Subject,
-    targets: Sequence[str],
+    targets: Sequence[str | tuple[str, Objective]],
     *,
     steps: int = 256,
     seed: int = 0,
     diversity: float = 0.0,
+    controlled: Collection[str] | None = None,
+    scores: Tensor | None = None,
     kept: Kept | None = None,
     progress: Progress | None = None,
 ) -> list[Portrait]:
@@ -90,77 +89,49 @@ def portraits(
 
     Args:
         subject: the network and examples.
-        targets: texts, see ``sightline.seeing.targets``; a text that comes twice gives two images.
+        targets: texts, see ``sightline.seeing.targets``, or objectives with the texts that name them; a text that
+            comes twice gives two images.
         steps: at most, for the image and for its control.
         seed: of noise and movements.
         diversity: see ``dream``.
+        controlled: texts of the targets for which an image is also made where nothing was learnt; None: all.
+        scores: float (targets, N), each objective on every example, if they are known.
         kept: where answers are looked up and kept.
         progress: shows the work.
 
     Raises:
         ModelError: a target cannot be read or asked for; nothing has been done then.
     """
-    kept = kept or Kept(None)
-    progress = progress or Progress(quiet=True)
-    read = {text: target(text, subject.layers, subject.classes) for text in targets}
-    made: dict[int, Portrait] = {}
-    groups: list[list[int]] = [[]]
-    for i, text in enumerate(targets):
-        repeat = list(targets[:i]).count(text)
-        found = _recalled(kept, _key(subject, text, repeat, steps, seed, diversity, targets), read[text])
-        if found is not None:
-            made[i] = found
-            continue
-        if len(groups[-1]) >= BATCH and text not in targets[:i]:  # images for one target stay together
-            groups.append([])
-        groups[-1].append(i)
-    with progress.task("Images", total=len(targets)) as task:
-        task.advance(len(made))
-        for group in filter(None, groups):
-            asked = [read[targets[i]] for i in group]
-            for i, one in zip(group, _make(subject, asked, steps, seed, diversity, progress), strict=True):
-                made[i] = one
-                repeat = list(targets[:i]).count(targets[i])
-                kept.write(_key(subject, targets[i], repeat, steps, seed, diversity, targets), _arrays(one))
-            task.advance(len(group))
-    return [made[i] for i in range(len(targets))]
-
-
-def _make(
-    subject: Subject, asked: list[Objective], steps: int, seed: int, diversity: float, progress: Progress
-) -> list[Portrait]:
-    examples = subject.examples if len(subject.examples) else None
-
-    def images(model: nn.Module, examples: Tensor | None) -> list[Dream]:
-        return dream(
-            model, asked, subject.shape, nature=subject.nature, known=subject.layers, examples=examples, steps=steps,
-            diversity=diversity, seed=seed, progress=progress,
-        )  # fmt: skip
-
-    made = images(subject.model, examples)
-    controls = images(shuffled(subject.model, seed), None)
-    if examples is None:
-        scores = torch.full((len(asked), 1), torch.nan)
-    else:
+    wanted = [(one, target(one, subject.layers, subject.classes)) if isinstance(one, str) else one for one in targets]
+    known = dict(reversed(wanted))  # one text, one objective
+    wanted = [(text, known[text]) for text, _ in wanted]
+    asked = [objective for _, objective in wanted]
+    tested = [i for i, (text, _) in enumerate(wanted) if controlled is None or text in controlled]
+    recipe = Recipe(steps, seed, diversity)
+    found = made(subject, wanted, recipe, kept=kept, progress=progress)
+    empty = made(subject, [wanted[i] for i in tested], recipe, learnt=False, kept=kept, progress=progress)
+    controls = dict(zip(tested, (one.image for one in empty), strict=True))
+    if not len(subject.examples):
+        nothing = float("nan")
+        return [_portrait(one, controls.get(i), torch.tensor([nothing]), (), nothing) for i, one in enumerate(found)]
+    if scores is None:
         with Taps(subject.model, [name for name in _layers(asked) if name != LOGITS]) as taps:
-            scores = evaluate(taps, asked, examples, subject.layers)
+            scores = evaluate(taps, asked, subject.examples, subject.layers)
     strongest = scores.argsort(dim=1, descending=True)[:, :STRONGEST]
-    paths = [
-        path_similarity(subject, objective, one.image, strongest[i]) if examples is not None else float("nan")
-        for i, (objective, one) in enumerate(zip(asked, made, strict=True))
-    ]
+    ways = paths(subject, asked, torch.stack([one.image for one in found]), strongest)
     return [
-        Portrait(
-            one, float(scores[i].amax()), bool(scores[i].amax() - scores[i].amin() <= 1e-6 * scores[i].abs().amax()),
-            tuple(strongest[i].tolist()) if examples is not None else (), controls[i].image,
-            correlation(one.image, controls[i].image), paths[i],
-        )
-        for i, one in enumerate(made)
-    ]  # fmt: skip
+        _portrait(one, controls.get(i), scores[i], tuple(strongest[i].tolist()), ways[i]) for i, one in enumerate(found)
+    ]
 
 
-def path_similarity(subject: Subject, objective: Objective, image: Tensor, strongest: Tensor) -> float:
-    """Say whether an image takes the way through a network that natural images take which the objective likes.
+def _portrait(one: Dream, control: Tensor | None, scores: Tensor, strongest: tuple[int, ...], path: float) -> Portrait:
+    spread, size = float(scores.amax() - scores.amin()), float(scores.abs().amax())
+    likeness = float("nan") if control is None else correlation(one.image, control)
+    return Portrait(one, float(scores.amax()), spread <= 1e-6 * size, strongest, control, likeness, path)
+
+
+def paths(subject: Subject, objectives: Sequence[Objective], images: Tensor, strongest: Tensor) -> list[float]:
+    """Say whether images take the way through a network that natural images take which their objectives like.
 
     In every layer up to the objective's, units are averaged over their maps and compared by the cosine of their
     deviations from the mean example. How alike the image and the strongest examples are is placed between how alike
@@ -168,37 +139,55 @@ def path_similarity(subject: Subject, objective: Objective, image: Tensor, stron
 
     Args:
         subject: network and examples.
-        objective: of one layer.
-        image: (C, *positions), made for it.
-        strongest: rows of the examples it likes best.
+        objectives: each of one layer.
+        images: (B, C, *positions), made for them.
+        strongest: int64 (B, n), rows of the examples that each likes best.
 
     Returns:
-        The mean; NaN where examples are too few or too equal to tell.
+        The means; NaN where examples are too few or too equal to tell.
     """
-    count = len(strongest)
+    count = strongest.shape[1]
     if count < 4 or len(subject.examples) < 4 * count:
-        return float("nan")
+        return [float("nan")] * len(objectives)
+    order = {place.name: number for number, place in enumerate(subject.layers)}
+    ends = [
+        len(order) if LOGITS in objective.layers else max(order[name] for name in objective.layers)
+        for objective in objectives
+    ]
     leaves = [place for place in subject.layers if place.leaf and place.parameters and place.units > 1]
-    if objective.layers[0] != LOGITS:
-        order = [place.name for place in subject.layers]
-        end = order.index(objective.layers[0])
-        leaves = [place for place in leaves if order.index(place.name) <= end] or [subject.layers[objective.layers[0]]]
+    leaves = [place for place in leaves if order[place.name] <= max(ends)]
     spread = torch.linspace(0, len(subject.examples) - 1, min(64, len(subject.examples))).long()
-    x = torch.cat([image[None], subject.examples[strongest], subject.examples[spread]])
-    device = next((p.device for p in subject.model.parameters()), x.device)
-    values = []
-    with Taps(subject.model, [place.name for place in leaves]) as taps, torch.no_grad():
-        taps.run(x.to(device))
-        for place in leaves:
-            maps = place.maps(taps[place.name]).float().cpu()
-            features = maps.flatten(2).mean(2) if maps.ndim > 2 else maps
-            features = F.normalize(features - features[1 + count :].mean(0), dim=1)
-            own, best, others = features[0], features[1 : 1 + count], features[1 + count :]
-            each = float(((best @ best.T).sum() - count) / (count * (count - 1)))
-            base = float((others @ best.T).mean())
+    together = torch.cat([strongest.flatten(), spread])
+    rows, at = torch.unique(together, return_inverse=True)  # each example is sent once
+    best, others = at[: strongest.numel()].view_as(strongest), at[strongest.numel() :]
+    features = _features(subject, leaves, torch.cat([subject.examples[rows], images]))
+    ways: list[list[float]] = [[] for _ in objectives]
+    for place, values in zip(leaves, features, strict=True):
+        values = F.normalize(values - values[others].mean(0), dim=1)
+        for i, end in enumerate(ends):
+            if order[place.name] > end:
+                continue
+            liked = values[best[i]]
+            each = float(((liked @ liked.T).sum() - count) / (count * (count - 1)))
+            base = float((values[others] @ liked.T).mean())
             if each - base > 0.05:
-                values.append(float(np.clip((float((best @ own).mean()) - base) / (each - base), -1, 2)))
-    return float(np.mean(values)) if values else float("nan")
+                own = float((liked @ values[len(rows) + i]).mean())
+                ways[i].append(float(np.clip((own - base) / (each - base), -1, 2)))
+    return [float(np.mean(way)) if way else float("nan") for way in ways]
+
+
+def _features(subject: Subject, places: Sequence[Place], x: Tensor, *, batch: int = 64) -> list[Tensor]:
+    """Give what layers make of inputs, averaged over positions: float32 (N, units) of each."""
+    device = next((p.device for p in subject.model.parameters()), x.device)
+    found: list[list[Tensor]] = [[] for _ in places]
+    stop = all(place.calls == 1 for place in places)
+    with Taps(subject.model, [place.name for place in places], stop=stop) as taps, torch.no_grad():
+        for part in torch.split(x, batch):
+            taps.run(part.to(device))
+            for values, place in zip(found, places, strict=True):
+                maps = place.maps(taps[place.name]).float().cpu()
+                values.append(maps.flatten(2).mean(2) if maps.ndim > 2 else maps)
+    return [torch.cat(values) for values in found]
 
 
 def correlation(one: Tensor, other: Tensor) -> float:
@@ -209,35 +198,3 @@ def correlation(one: Tensor, other: Tensor) -> float:
 
 def _layers(objectives: Sequence[Objective]) -> list[str]:
     return list(dict.fromkeys(name for objective in objectives for name in objective.layers))
-
-
-def _key(
-    subject: Subject, text: str, repeat: int, steps: int, seed: int, diversity: float, targets: Sequence[str]
-) -> str:
-    beside = list(targets).count(text) if diversity else 0  # what stands beside an image matters if they are to differ
-    return key(
-        subject.digest, what="portrait", version=VERSION, target=text, repeat=repeat, beside=beside, steps=steps,
-        seed=seed, diversity=diversity,
-    )  # fmt: skip
-
-
-def _arrays(one: Portrait) -> dict[str, np.ndarray]:
-    numbers = [one.dream.start, one.dream.value, one.natural, one.dead, one.likeness, one.path, one.dream.steps]
-    return {
-        "image": one.dream.image.numpy(), "control": one.control.numpy(), "logits": one.dream.logits.numpy(),
-        "curve": np.array(one.dream.curve), "strongest": np.array(one.strongest, np.int64),
-        "numbers": np.array(numbers, np.float64), "woken": np.array(one.dream.woken),
-    }  # fmt: skip
-
-
-def _recalled(kept: Kept, name: str, objective: Objective) -> Portrait | None:
-    found = kept.read(name)
-    if found is None or set(found) != {"image", "control", "logits", "curve", "strongest", "numbers", "woken"}:
-        return None
-    start, value, natural, dead, likeness, path, steps = found["numbers"].tolist()
-    image, control, logits = (torch.from_numpy(found[part]) for part in ("image", "control", "logits"))
-    made = Dream(
-        objective.name, image, start, value, tuple(found["curve"].tolist()), int(steps), str(found["woken"]), logits
-    )
-    strongest = tuple(found["strongest"].tolist())
-    return Portrait(made, natural, bool(dead), strongest, control, likeness, path)

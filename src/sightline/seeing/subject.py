@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -39,7 +39,6 @@ class Subject:
     names: Sequence[str] = ()
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
-    _memory: dict[str, object] = field(default_factory=dict, repr=False)
 
     @cached_property
     def layers(self) -> Layers:

@@ -112,7 +112,7 @@ def _as_dict(one: Portrait) -> dict[str, Any]:
         "ratio": number(one.ratio),
         "dead": one.dead,
         "steps": one.dream.steps,
-        "likeness": one.likeness,
+        "likeness": number(one.likeness),
         "path": number(one.path),
         "told": one.sentence,
     }
