@@ -191,3 +191,60 @@ def test_what_was_not_heard_is_said() -> None:
             taps["conv1"]
         with pytest.raises(ModelError, match="not listened to"):
             taps["conv2"]
+
+
+class Shared(nn.Module):
+    """A layer that gives its input, or a view of it, on; what it was given is then worked on in place."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 3)
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv(x)
+        kept = self.part(maps)
+        return F.relu_(maps).sum((1, 2)) + kept.flatten(1).sum(1)
+
+
+@pytest.mark.parametrize("part", [nn.Identity(), nn.Dropout(), nn.Flatten(2), nn.Unflatten(2, (3, 2))], ids=str)
+def test_what_was_heard_stays_when_the_layers_input_is_changed_in_place(part: nn.Module) -> None:
+    model, x = Shared(part), torch.randn(4, 1, 8, requires_grad=True)
+    exact = model.conv(x)
+    with Taps(model, ["conv", "part"]) as taps:
+        out = taps.run(x)
+        assert out is not None
+        assert torch.equal(taps["part"].flatten(), exact.flatten())
+        assert torch.equal(taps["conv"], exact)
+        (through,) = torch.autograd.grad(out.sum(), taps["conv"], retain_graph=True)
+        assert torch.equal(through, 1 + (exact > 0).float())
+        torch.autograd.grad(out.sum(), x)
+
+
+def test_inputs_and_outputs_are_not_shared_with_the_network() -> None:
+    class Remembering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.ReLU(inplace=True)
+            self.register_buffer("last", torch.zeros(3, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last.copy_(self.first(x).sum(2))
+            return self.last
+
+    model, x = Remembering(), torch.randn(3, 2, 5)
+    before = x.clone()
+    with Taps(model) as taps, torch.no_grad():
+        first = taps.run(x)
+        second = taps.run(x + 1)
+    assert torch.equal(x, before), "the caller's tensor is not changed"
+    assert first is not None
+    assert second is not None
+    assert torch.equal(first, before.relu().sum(2)), "neither by a later run nor by the tidying up"
+    assert torch.equal(second, (before + 1).relu().sum(2))
+    assert not model.last.any()
+    leaf = x.clone().requires_grad_()
+    with Taps(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten())) as taps:
+        out = taps.run(leaf)
+        assert out is not None
+        assert torch.equal(torch.autograd.grad(out.sum(), leaf)[0], (x > 0).float())

@@ -36,6 +36,8 @@ LOOKS = 30e9
 """Multiply-adds that looking at examples may take: a second or so of one core."""
 DREAMS = 5e11
 """Multiply-adds, forward, that making images may take: about a minute of one core."""
+STEPS = 48
+"""Of making images, unless more are asked for: most of what 256 find."""
 DEAR = 2e8
 """Multiply-adds for one image from which on fewer images are explained, in fewer steps."""
 ROUGH = 0.05
@@ -112,7 +114,7 @@ class Sights:
 
         Args:
             units: of each stage.
-            steps: of making images; None: as many as about a minute allows, at most 64; 0: none are made.
+            steps: of making images; None: as many as about a minute allows, at most ``STEPS``; 0: none are made.
             progress: shows what is done.
         """
         weights = read_kernels(self.model, self.model.plan.shape)
@@ -136,9 +138,9 @@ class Sights:
         asked, left = exhibit.ask(subject, about, exact=ROUGH, thrifty=thrifty, progress=progress)
         count = sum(len(part.units) for part in stages) + len(classes)
         if steps is None:
-            steps = min(64, int(DREAMS / (self.work * max(count, 1))))
+            steps = min(STEPS, int(DREAMS / (self.work * max(count, 1))))
             if steps < 16:
-                left.append("No images were made: it would take this network too long. `--steps 64` makes them.")
+                left.append(f"No images were made: it would take this network too long. `--steps {STEPS}` makes them.")
                 steps = 0
         if steps:
             kept = Kept(self.folder.seeing / "kept")

@@ -268,7 +268,7 @@ class Run:
 
         Args:
             units: how many units of each stage are shown.
-            steps: of making images; None: as many as about a minute allows, at most 64; 0: none are made.
+            steps: of making images; None: as many as about a minute allows, at most 48; 0: none are made.
             progress: shows long work.
         """
         progress = progress or Progress()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sightline.progress import Progress
 from sightline.seeing.layers import Layers, Place
-from sightline.seeing.maps import copied
+from sightline.seeing.maps import brought
 from sightline.seeing.taps import Taps
 
 
@@ -76,7 +76,7 @@ def answers(
         Taps(model, names, stop=stop) as taps,
     ):
         for start in range(0, len(x), batch):
-            part = copied(model, x[start : start + batch])
+            part = brought(model, x[start : start + batch])
             with torch.no_grad():
                 taps.run(part)
             for i, place in enumerate(places):

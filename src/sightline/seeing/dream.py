@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.models.plan import Shape
-from sightline.progress import Progress, Task
+from sightline.progress import Progress
 from sightline.seeing.canvas import Canvas
 from sightline.seeing.layers import Layers, layers
 from sightline.seeing.nature import Nature, usual
@@ -31,6 +31,9 @@ LOOK = 16
 
 PATIENCE = 4
 """Looks without a gain of 1 % after which an image is finished."""
+
+SILENCE = 2
+"""Looks at the very same value after which it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +119,8 @@ def dream(
         check(objective, known, classes)
     repeats = [sum(o is objective for o in objectives[:i]) for i, objective in enumerate(objectives)]
     stop = not outside and all(known[name].calls == 1 for name in wanted)
-    with Taps(model, wanted, stop=stop) as taps, differentiable(model), _task(progress, steps) as task:
-        ascent = _Ascent(taps, canvas, known, steps, diversity, seed, task)
+    with Taps(model, wanted, stop=stop) as taps, differentiable(model):
+        ascent = _Ascent(taps, canvas, known, steps, diversity, seed, progress or Progress(quiet=True))
         if begin is not None:
             found = ascent.run(
                 objectives, canvas.read(begin[None]).repeat(len(objectives), *[1] * len(shape)), "a photo"
@@ -159,44 +162,66 @@ class _Ascent:
     """What stays the same for all ascents of a batch."""
 
     def __init__(
-        self, taps: Taps, canvas: Canvas, known: Layers, steps: int, diversity: float, seed: int, task: Task | None
+        self,
+        taps: Taps,
+        canvas: Canvas,
+        known: Layers,
+        steps: int,
+        diversity: float,
+        seed: int,
+        progress: Progress,
     ) -> None:
         self.taps, self.canvas, self.known = taps, canvas, known
-        self.steps, self.diversity, self.seed, self.task = steps, diversity, seed, task
+        self.steps, self.diversity, self.seed, self.progress = steps, diversity, seed, progress
 
     def run(self, objectives: Sequence[Objective], begin: Tensor, woken: str, *, still: bool = False) -> list[Dream]:
-        """Climb from coefficients (B, C, *positions), one for each objective; ``still``: without movements."""
+        """Climb from coefficients (B, C, *positions), one for each objective; ``still``: without movements, with care.
+
+        What is finished is no longer computed, unless images are to be diverse.
+        """
         numbers = torch.Generator().manual_seed(self.seed)
-        coefficients = begin.clone().requires_grad_()
+        coefficients = begin.clone()
         rate = RATE * (CAREFUL if still else 1)
         climber = torch.optim.Adam([coefficients], lr=rate, eps=1e-30)  # scores differ by many powers of ten
-        book = _Book(len(objectives))
-        book.note(0, *self._look(objectives, coefficients))
-        for step in range(1, self.steps + 1):
-            moves = numbers.get_state()
-            gradient = self._slope(objectives, coefficients, numbers, still)
-            silent = gradient.flatten(1).abs().amax(dim=1) == 0
-            if silent.any():
-                numbers.set_state(moves)
-                rows = silent.nonzero()[:, 0].tolist() if not self.diversity else list(range(len(objectives)))
-                with Redirected():
-                    again = self._slope([objectives[i] for i in rows], coefficients[rows], numbers, still)
-                gradient[rows] = torch.where(silent[rows].view(-1, *[1] * (again.ndim - 1)), again, gradient[rows])
-            coefficients.grad = -gradient
-            climber.step()
-            if self.task:
-                self.task.advance()
-            if (step % LOOK == 0 or step == self.steps) and book.note(step, *self._look(objectives, coefficients)):
-                break
+        coefficients.grad = torch.zeros_like(coefficients)
+        rows, book = list(range(len(objectives))), _Book(len(objectives))
+        book.note(0, rows, *self._look(objectives, coefficients))
+        with self.progress.task(f"from {woken}", self.steps) as task:
+            for step in range(1, self.steps + 1):
+                asked = [objectives[i] for i in rows]
+                coefficients.grad[rows] = -self._uphill(asked, coefficients[rows], numbers, still)
+                climber.step()
+                task.advance()
+                if step % LOOK == 0 or step == self.steps:
+                    book.note(step, rows, *self._look(asked, coefficients[rows]))
+                    rows = book.open if not self.diversity or not book.open else rows
+                    if not rows:
+                        break
         return [
             Dream(o.name, book.images[i].cpu(), c[0], max(c), tuple(c), book.ended[i], woken, torch.empty(0))
             for i, (o, c) in enumerate(zip(objectives, book.curves, strict=True))
         ]
 
+    def _uphill(
+        self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, still: bool
+    ) -> Tensor:
+        """Give the gradients, (B, C, *positions); where rectifiers block all of one, the way around them."""
+        moves = numbers.get_state()
+        gradient = self._slope(objectives, coefficients, numbers, still)
+        silent = (gradient.flatten(1).abs().amax(dim=1) == 0).nonzero()[:, 0].tolist()
+        if silent:
+            beside = range(len(objectives)) if self.diversity else silent
+            numbers.set_state(moves)
+            with Redirected():
+                again = self._slope([objectives[i] for i in beside], coefficients[list(beside)], numbers, still)
+            gradient[silent] = again[silent] if self.diversity else again
+        return gradient
+
     def _slope(
         self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, still: bool
     ) -> Tensor:
         """Give the gradient of all scores with respect to the coefficients, the images seen a little moved or not."""
+        coefficients = coefficients.detach().requires_grad_()
         images = self.canvas.paint(coefficients)
         heard = hear(self.taps, images if still else transform(images, numbers), self.known)
         score = values(objectives, heard)
@@ -212,31 +237,32 @@ class _Ascent:
 
 
 class _Book:
-    """The best image of each objective so far, and which of them are finished."""
+    """The best image of each objective so far, and which of them are not finished."""
 
     def __init__(self, count: int) -> None:
         self.images = torch.empty(0)
         self.curves: list[list[float]] = [[] for _ in range(count)]
         self.ended = [0] * count
-        self._open = [True] * count
+        self.open = list(range(count))
 
-    def note(self, step: int, images: Tensor, scores: Tensor) -> bool:
-        """Write down what was seen after a step; say whether all are finished."""
+    def note(self, step: int, rows: Sequence[int], images: Tensor, scores: Tensor) -> None:
+        """Write down what was seen of some images after a step."""
         if not step:
             self.images = images.clone()
-        for i, score in enumerate(scores.tolist()):
-            if not self._open[i]:
+        for i, image, score in zip(rows, images, scores.tolist(), strict=True):
+            if i not in self.open:
                 continue
             if math.isfinite(score) and score > max(self.curves[i], default=-math.inf):
-                self.images[i] = images[i]
+                self.images[i] = image
             self.curves[i].append(score if math.isfinite(score) else -math.inf)
             self.ended[i] = step
-            self._open[i] = not _flat(self.curves[i])
-        return not any(self._open)
+        self.open = [i for i in self.open if not _flat(self.curves[i])]
 
 
 def _flat(curve: Sequence[float]) -> bool:
-    """Whether the last looks brought less than 1 % of all that was gained, or nothing ever came."""
+    """Whether the last looks brought less than 1 % of all that was gained, or there was never any change."""
+    if len(curve) > SILENCE and max(curve) == min(curve):
+        return True
     if len(curve) <= PATIENCE:
         return False
     before, now = max(curve[:-PATIENCE]), max(curve)
@@ -304,7 +330,3 @@ def differentiable(model: nn.Module) -> AbstractContextManager[None]:
     if any(isinstance(part, nn.RNNBase) for part in model.modules()):
         return torch.backends.cudnn.flags(enabled=False)
     return nullcontext()
-
-
-def _task(progress: Progress | None, steps: int) -> AbstractContextManager[Task | None]:
-    return progress.task("Dreaming", total=steps) if progress else nullcontext()

@@ -15,7 +15,7 @@ from sightline.progress import Progress
 from sightline.seeing.answers import Answers, answers
 from sightline.seeing.kept import Kept
 from sightline.seeing.layers import Place
-from sightline.seeing.maps import Maps, copied, maps, stages
+from sightline.seeing.maps import Maps, brought, maps, stages
 from sightline.seeing.objectives import channel, logit
 from sightline.seeing.portraits import Portrait, portraits
 from sightline.seeing.saliency import METHODS, Saliency, saliency
@@ -217,7 +217,7 @@ def classes(subject: Subject, *, most: int = 12, shown: int = 4) -> list[Unit]:
 
 def _logits(subject: Subject, x: Tensor) -> NDArray[np.float32]:
     with Taps(subject.model) as taps, torch.no_grad():
-        logits = taps.run(copied(subject.model, x))
+        logits = taps.run(brought(subject.model, x))
         assert logits is not None
         return logits.float().cpu().numpy()
 
@@ -228,7 +228,7 @@ def imagine(
     logits: Sequence[Unit],
     *,
     steps: int,
-    tested: int = 2,
+    tested: int = 1,
     kept: Kept | None = None,
     progress: Progress,
 ) -> tuple[list[Stage], list[Unit]]:
@@ -239,8 +239,8 @@ def imagine(
         parts: stages with their units.
         logits: the classes.
         steps: at most.
-        tested: of so many units of each stage, and of twice as many classes, an image is also made where nothing was
-            learnt: that costs as much again.
+        tested: of so many units of each stage, and of four times as many classes, an image is also made where nothing
+            was learnt: that costs as much again.
         kept: where images are looked up, and kept one batch after the other.
         progress: shows long work.
 
@@ -251,7 +251,7 @@ def imagine(
     asked = [[(u.name, channel(part.place.name, u.number)) for u in part.units] for part in parts]
     asked.append([(f"logit:{u.name}", logit(u.number, u.name)) for u in logits])
     controlled = {text for own in asked[:-1] for text, _ in own[:tested]} | {
-        text for text, _ in asked[-1][: 2 * tested]
+        text for text, _ in asked[-1][: 4 * tested]
     }
     units = [each for group in groups for each in group]
     made = portraits(

@@ -89,13 +89,13 @@ def maps(
     parts: list[list[NDArray[np.float32]]] = [[] for _ in places]
     with Taps(model, [place.name for place in places]) as taps, torch.no_grad():
         for start in range(0, len(x), batch):
-            taps.run(copied(model, x[start : start + batch]))
+            taps.run(brought(model, x[start : start + batch]))
             for part, place in zip(parts, places, strict=True):
                 part.append(place.maps(taps[place.name]).float().cpu().numpy())
     return [Maps(place, np.concatenate(part)) for place, part in zip(places, parts, strict=True)]
 
 
-def copied(model: nn.Module, x: Tensor) -> Tensor:
-    """Copy inputs to where the model computes: a first layer may work in place."""
+def brought(model: nn.Module, x: Tensor) -> Tensor:
+    """Bring inputs to where the model computes."""
     device = next((p.device for p in model.parameters()), x.device)
-    return x.detach().to(device, copy=True)
+    return x.detach().to(device)

@@ -115,7 +115,7 @@ class Question:
 
     def picked(self, x: Tensor, targets: Tensor) -> Tensor:
         """Run images and give the logit of its class for each, (N,), as part of the graph."""
-        logits = self.taps.run(x.clone())  # a network may begin with a layer that works in place
+        logits = self.taps.run(x)
         assert logits is not None
         return logits.gather(1, targets[:, None])[:, 0]
 
@@ -312,7 +312,7 @@ def cam_layer(model: nn.Module, x: Tensor, name: str | None = None) -> str:
 
 def _classes(taps: Taps, x: Tensor, targets: Tensor | NDArray[np.int64] | None, batch: int) -> Tensor:
     with torch.no_grad():
-        logits = torch.cat([part for each in torch.split(x, batch) if (part := taps.run(each.clone())) is not None])
+        logits = torch.cat([part for each in torch.split(x, batch) if (part := taps.run(each)) is not None])
     if targets is None:
         return logits.argmax(1)
     asked = torch.as_tensor(targets, dtype=torch.int64, device=x.device)

@@ -26,8 +26,9 @@ class Taps(Mapping[str, Tensor]):
             taps["conv1"]                                        # (B, C, H, W)
             torch.autograd.grad(logits[0, 3], taps["layer2"])    # what is kept is part of the graph, if x has one
 
-    A layer's values are kept as it gave them: a ReLU that works in place afterwards works on a copy. Of a layer that
-    gives a tuple, the first tensor is kept; of one that runs several times, the last run.
+    A layer's values are kept as it gave them: what works in place afterwards works on a copy, and so does what works in
+    place on inputs and outputs of the model. Of a layer that gives a tuple, the first tensor is kept; of one that runs
+    several times, the last run.
 
     Args:
         model: any module; it may be frozen, and in any mode.
@@ -52,7 +53,7 @@ class Taps(Mapping[str, Tensor]):
         with ExitStack() as stack:
             stack.enter_context(as_it_was(self.model))
             for name, part in self._modules.items():
-                stack.callback(part.register_forward_hook(self._listen(name)).remove)
+                stack.callback(part.register_forward_hook(self._listen(name), with_kwargs=True).remove)
             stack.callback(self._kept.clear)
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
@@ -73,7 +74,8 @@ class Taps(Mapping[str, Tensor]):
         """
         self._kept.clear()
         try:
-            return first_tensor(self.model(x))
+            logits = first_tensor(self.model(x.clone()))
+            return None if logits is None else logits.clone()
         except _EndedEarly:
             return None
 
@@ -91,18 +93,23 @@ class Taps(Mapping[str, Tensor]):
         return len(self._kept)
 
     def _listen(self, name: str) -> Any:
-        def hook(module: nn.Module, given: Any, output: Any) -> Any:
+        def hook(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
             found = first_tensor(output)
             if found is None:
                 return None
-            self._kept[name] = found
+            # a layer may give its input on, whole or as a view, and the model may work on that in place
+            around = [part for part in (*given, *named.values()) if isinstance(part, Tensor)]
+            shared = any(part.untyped_storage().data_ptr() == found.untyped_storage().data_ptr() for part in around)
+            self._kept[name] = found = found.clone() if shared else found
             if self._stop and len(self._kept) == len(self._modules):
                 raise _EndedEarly
             if isinstance(output, Tensor):
                 return found.clone()
-            if type(output) is tuple and output[0] is found:
+            if type(output) is tuple and isinstance(output[0], Tensor):
                 return (found.clone(), *output[1:])
-            self._kept[name] = found.clone()  # of a kind that cannot be made anew: kept apart from the graph behind it
+            self._kept[name] = (
+                found if shared else found.clone()
+            )  # of a kind that cannot be made anew: kept apart from the graph behind it
             return None
 
         return hook

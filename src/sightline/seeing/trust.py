@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.seeing.maps import copied
+from sightline.seeing.maps import brought
 from sightline.seeing.saliency import Saliency, saliency
 from sightline.seeing.taps import Taps, as_it_was
 
@@ -110,7 +110,7 @@ def deletion(
     """
     places = np.argsort(np.argsort(-order.reshape(len(order), -1), axis=1, kind="stable"), axis=1)
     ranks = torch.from_numpy(places).view(len(x), 1, *x.shape[2:]).to(x.device)
-    x, ranks = copied(model, x), ranks.to(next((p.device for p in model.parameters()), x.device))
+    x, ranks = brought(model, x), ranks.to(next((p.device for p in model.parameters()), x.device))
     total = ranks[0].numel()
     wanted = torch.as_tensor(targets, device=x.device)[:, None]
     nothing, curve = baseline.to(x).expand_as(x), []
