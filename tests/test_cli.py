@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from sightline import cli
+from sightline.files import cache_folder
 from sightline.making.trained import Run
 from sightline.run import RunFolder
+from sightline.seeing.kept import Kept
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -142,6 +144,10 @@ def test_cache_lists_and_clears_what_training_left(typed: Typed, trained: tuple[
     assert any(entry["name"] == "shapes" for entry in listed)
     assert typed("cache", "shapes", "--clear")[0] == 0
     assert not any(entry["name"] == "shapes" for entry in json.loads(typed("cache", "--json")[1]))
+    Kept(cache_folder() / "seeing").write("a", {"image": np.zeros(3)})
+    [seen] = [entry for entry in json.loads(typed("cache", "--json")[1]) if entry["name"] == "images made for networks"]
+    assert typed("cache", "seeing", "--clear")[0] == 0
+    assert not Path(seen["place"]).exists()
 
 
 def bad_sources(root: Path, draw: Callable[..., Path]) -> dict[str, tuple[Path | str, str]]:

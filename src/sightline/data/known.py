@@ -93,19 +93,21 @@ def load_known(
 
 
 def kept() -> list[cache.Cached]:
-    """List the downloaded data sets and weights, and the pictures of data sets in Python that were kept as files.
+    """List the downloaded data sets and weights, pictures of data sets in Python, and images made for networks.
 
     Each is a folder that may be deleted when nothing is running: it comes back when it is needed.
     """
     found = []
-    for room in ("datasets", "objects", "weights"):
-        for place in sorted((cache_folder() / room).glob("[!.]*")):
+    for room in ("datasets", "objects", "weights", "seeing"):
+        whole = [path for path in [cache_folder() / room] if path.is_dir()]
+        for place in whole if room == "seeing" else sorted((cache_folder() / room).glob("[!.]*")):
             sizes = [entry.stat() for entry in os.scandir(place)]
             used = datetime.fromtimestamp(max((size.st_mtime for size in sizes), default=0.0)).astimezone()
             name = {
                 "datasets": place.name,
                 "objects": "pictures of a data set in Python",
                 "weights": f"weights of {place.name}",
+                "seeing": "images made for networks",
             }[room]
             found.append(cache.Cached(place, name, sum(size.st_size for size in sizes), used))
     return found

@@ -15,9 +15,9 @@ from sightline.reports import atlases
 from sightline.seeing.atlas import Atlas, atlas
 from sightline.seeing.dream import dream
 from sightline.seeing.landscape import Landscape, landscape
-from sightline.seeing.nature import measure
 from sightline.seeing.objectives import direction
 from sightline.seeing.picture import natural
+from sightline.seeing.subject import Subject
 from sightline.training import device as devices
 from sightline.training.precision import Precision
 
@@ -114,21 +114,22 @@ def atlas_of(
     regions = found.regions(side) if side else []
     dreams = []
     if steps and regions:
+        seen = Subject(
+            run.model, tuple(x.shape[1:]), x[:500], data.labels[rows[:500]], classes=run.classes,
+            preprocessing=run.preprocessing,
+        )  # fmt: skip
         vectors = [torch.from_numpy(region.vector) for region in regions]
         wanted = [direction(found.layer, vector, f"region {i}") for i, vector in enumerate(vectors)]
         made = dream(
             run.model,
             wanted,
-            tuple(x.shape[1:]),
-            nature=measure(x[:500]),
+            seen.shape,
+            nature=seen.nature,
             steps=steps,
             seed=seed,
             progress=progress,
         )
-        spec = run.preprocessing
-        for one in made:
-            pixels = spec.denormalise(one.image[None].numpy())[0]
-            dreams.append(natural(np.clip(pixels / spec.unit, 0, 1)))
+        dreams = [natural(image) for image in seen.drawable(torch.stack([one.image for one in made]))]
     text = atlases.page(
         found,
         data.pixels.array,
