@@ -70,7 +70,7 @@ def cache(
     names: Annotated[list[str] | None, typer.Argument(help="Which entries; all if none is named.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what is kept for the next training (images decoded or made, downloads), or delete it; sources stay untouched."""
+    """List what is kept for the next time (images decoded or made, downloads), or delete it; sources stay untouched."""
     from sightline.data.cache import cached
     from sightline.data.cache import clear as delete
     from sightline.data.known import drop, kept
