@@ -2,6 +2,8 @@
 
     python benches/step.py                     CNNblocks, 28x28, batch 64: what a user has
     python benches/step.py --network mlp       a network so small that the loop is what is measured
+    python benches/step.py --network resnet18  32x32 in colour
+    python benches/step.py --processor         by processor time, where others use the machine, too
     python benches/step.py --json
 
 Both run with bf16 autocast where the processor has it, channels_last, fused Adam and freed memory kept. The trainer
@@ -27,7 +29,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from machine import describe, probe
-from sightline import CNNblocks, CNNConfig, Stream, Trainer, TrainerSettings
+from sightline import CNNblocks, CNNConfig, Stream, Trainer, TrainerSettings, build
 from sightline.data.preprocess import Preprocessing
 from sightline.progress import Progress
 from sightline.training import device as devices
@@ -42,29 +44,32 @@ IMAGES = 4096
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--network", choices=("cnn", "mlp"), default="cnn")
+    parser.add_argument("--network", choices=("cnn", "mlp", "resnet18"), default="cnn")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--steps", type=int, default=20, help="in a round")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
+    parser.add_argument("--processor", action="store_true", help="count processor time")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     keep_memory()
     random = np.random.default_rng(0)
-    x = random.integers(0, 256, (IMAGES, 28, 28, 1), dtype=np.uint8)
+    shape = (32, 32, 3) if arguments.network == "resnet18" else (28, 28, 1)
+    x = random.integers(0, 256, (IMAGES, *shape), dtype=np.uint8)
     y = random.integers(0, 10, IMAGES)
     precision = Precision.of(arguments.precision, devices.choose("auto")[0])
     ways = {
         "trainer": by_trainer(network(arguments.network), x, y, precision, arguments.steps),
         "hand": by_hand(network(arguments.network), x, y, precision, arguments.steps),
     }
+    clock = time.process_time if arguments.processor else time.perf_counter
     before = probe()
     taken: dict[str, list[float]] = {"trainer": [], "hand": []}
     for number in range(arguments.rounds + 1):
         for name in sorted(ways, reverse=bool(number % 2)):
-            began = time.perf_counter()
+            began = clock()
             ways[name]()
             if number:
-                taken[name].append((time.perf_counter() - began) / arguments.steps)
+                taken[name].append((clock() - began) / arguments.steps)
     ratios = [hand / trainer for hand, trainer in zip(taken["hand"], taken["trainer"], strict=True)]
     found = {
         "network": arguments.network,
@@ -95,6 +100,8 @@ def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "mlp":
         return nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
+    if name == "resnet18":
+        return build("resnet18", in_channels=3, num_classes=10, image_size=32)
     return CNNblocks(
         CNNConfig(
             matrixshape=(28, 28),
@@ -112,7 +119,7 @@ def network(name: str) -> nn.Module:
 def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) -> Callable[[], Any]:
     """Give a function that makes ``steps`` steps as the recipe makes them."""
     rows = np.arange(IMAGES)
-    spec = Preprocessing("image", 1, (28, 28)).fit(x, rows)
+    spec = Preprocessing("image", x.shape[3], x.shape[1:3]).fit(x, rows)
     stream = Stream(x, y, rows, spec, batch_size=BATCH, device=precision.device)
     settings = TrainerSettings(
         epochs=1, metrics=[], logdir=Path(tempfile.gettempdir()), train_steps=steps, optimizer_kwargs={"lr": 1e-3}
@@ -136,7 +143,7 @@ def by_hand(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) 
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     pixels, labels = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
-    mean, std = pixels.float().mean(), pixels.float().std()
+    mean, std = pixels.float().mean((0, 1, 2)), pixels.float().std((0, 1, 2))
     place = 0
 
     def epoch() -> None:
