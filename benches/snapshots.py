@@ -14,17 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 import sightline
+from asked import QUIET, probabilities, truth
 from sightline.data.images import Images
 from sightline.diagnosis.paired import differences
-from sightline.progress import Progress
 from sightline.run import RunFolder
 from told import over_seeds
-
-QUIET = Progress(quiet=True)
 
 
 def fewer(images: Images, count: int) -> Images:
@@ -42,13 +38,6 @@ def trained(images: Images, folder: Path, **settings: Any) -> sightline.Run:
     if RunFolder.open(folder).read_state()["status"] == "finished":
         return sightline.Run.load(folder)
     return sightline.resume(folder, source=images, progress=QUIET)
-
-
-def probabilities(run: sightline.Run, network: torch.nn.Module, images: Images) -> NDArray[np.float64]:
-    """Ask a network of a run about its test images, (n, K)."""
-    data = run.data(images, QUIET)
-    logits = run.serve(network).logits(data.pixels.array, data.split.test)
-    return np.asarray(torch.from_numpy(logits).double().softmax(dim=1).numpy())
 
 
 def main() -> None:
@@ -73,7 +62,7 @@ def main() -> None:
         cyclic = trained(
             images, args.runs / f"cyclic-{seed}", seed=seed, schedule="cyclic", cycles=args.cycles, **shared
         )
-        labels = single.data(images, QUIET).labels[single.data(images, QUIET).split.test]
+        labels = truth(single, images)
         alone = probabilities(single, single.model, images)
         each = [probabilities(cyclic, cyclic.network(path), images) for _, path in cyclic.snapshots()]
         asked = {"one-cycle": alone, **{f"snapshot {i}": p for i, p in enumerate(each, 1)}}
