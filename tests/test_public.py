@@ -103,7 +103,7 @@ COMMANDS: dict[str, set[str]] = {
     "doctor": {"bench", "json", "quiet"},
     "see layers": {"json"},
     "see unit": {"steps", "seed", "json", "quiet"},
-    "see dream": {"steps", "seed", "negative", "diversity", "json", "quiet"},
+    "see dream": {"steps", "seed", "negative", "between", "diversity", "photo", "octaves", "json", "quiet"},
     "see gallery": {"units", "steps", "quiet"},
     "see kernels": {"layer", "json"},
     "see maps": {"layer", "json", "quiet"},

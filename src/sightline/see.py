@@ -32,7 +32,7 @@ from sightline.seeing.maps import Maps
 from sightline.seeing.portraits import Portrait
 from sightline.seeing.saliency import Saliency
 from sightline.seeing.subject import Subject
-from sightline.seeing.targets import target
+from sightline.seeing.targets import target, wanted
 from sightline.seeing.units import Unit
 
 Seen = Run | nn.Module | Path | str
@@ -94,6 +94,8 @@ def dream(
     steps: int = 256,
     seed: int = 0,
     diversity: float = 0.0,
+    negative: bool = False,
+    between: int = 0,
     progress: Progress | None = None,
 ) -> list[Portrait]:
     """Make the image that each target likes best: units, layers, classes, directions, sums of these.
@@ -108,14 +110,18 @@ def dream(
         steps: at most; an image that gains no more is finished earlier.
         seed: of noise and movements.
         diversity: above 0, images for a target that is named several times are pushed apart.
+        negative: make what each target likes least.
+        between: above 0, so many images from the first of two targets to the second.
         progress: shows the work.
 
     Raises:
         ModelError: a target cannot be read, or names what is not there; nothing has been done then.
+        SettingsError: there are not two targets to go between.
     """
     seen = what if isinstance(what, Subject) else subject(what, examples, progress=progress)
+    asked = wanted(targets, seen.layers, seen.classes, negative=negative, between=between)
     return portraits.portraits(
-        seen, targets, steps=steps, seed=seed, diversity=diversity, kept=_kept(what), progress=progress
+        seen, asked, steps=steps, seed=seed, diversity=diversity, kept=_kept(what), progress=progress
     )
 
 
@@ -137,7 +143,7 @@ def unit(what: Seen | Subject, name: str, *, examples: Tensor | None = None, sho
 def deepdream(
     what: Seen | Subject,
     photo: Tensor,
-    wanted: str,
+    liked: str,
     *,
     examples: Tensor | None = None,
     steps: int = 20,
@@ -151,7 +157,7 @@ def deepdream(
         what: a run, its folder, a network with ``examples``, or what ``subject`` gave.
         photo: float (C, *positions), as the network gets them; of any size, where the layer comes before the first
             dense one.
-        wanted: a target, usually a layer: ``"layer3^2"``.
+        liked: a target, usually a layer: ``"layer3^2"``.
         examples: see ``subject``.
         steps: for each octave.
         octaves_: sizes that the photo is looked at in, each 1.4 times the one before; 1: its own alone.
@@ -165,7 +171,7 @@ def deepdream(
         ModelError: the target cannot be read, or images of this size do not reach it.
     """
     seen = what if isinstance(what, Subject) else subject(what, examples, progress=progress)
-    objective = target(wanted, seen.layers, seen.classes)
+    objective = target(liked, seen.layers, seen.classes)
     return octaves.deepdream(seen, photo, objective, steps=steps, octaves=octaves_, seed=seed, progress=progress)
 
 

@@ -16,6 +16,7 @@ from sightline.seeing import made as room
 from sightline.seeing.kept import Kept, key
 from sightline.seeing.portraits import portraits
 from sightline.seeing.subject import Subject
+from sightline.seeing.targets import wanted
 from sightline.seeing.units import BINS, unit
 
 
@@ -163,3 +164,13 @@ def test_a_photo_of_any_size_is_dreamt_into(subject: Subject) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 2))
     with pytest.raises(ModelError, match="does not reach 'logit:1'"):
         see.deepdream(model, photo, "logit:1", examples=subject.examples)
+
+
+def test_the_opposite_of_a_sum_and_the_way_between_two_targets(subject: Subject) -> None:
+    [(_, opposite)] = wanted(["act:0 + 0.5*act:1"], subject.layers, negative=True)
+    assert opposite.name == "-act:0 - 0.5*act:1"
+    way = wanted(["act:0", "logit:left"], subject.layers, subject.classes, between=3)
+    assert [one.name for _, one in way] == ["act:0", "0.5*act:0 + 0.5*logit:left", "logit:left"]
+    for texts, steps in ((["act:0"], 5), (["act:0", "act:1"], 2)):
+        with pytest.raises(SettingsError, match="not possible"):
+            wanted(texts, subject.layers, between=steps)

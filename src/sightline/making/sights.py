@@ -28,8 +28,11 @@ from sightline.seeing.exhibit import Asked, Chosen, Exhibit, Stage
 from sightline.seeing.kept import Kept
 from sightline.seeing.kernels import Kernels
 from sightline.seeing.kernels import kernels as read_kernels
+from sightline.seeing.octaves import deepdream
+from sightline.seeing.picture import natural, png, sheet
 from sightline.seeing.saliency import METHODS
 from sightline.seeing.subject import Subject
+from sightline.seeing.targets import wanted
 from sightline.serving.predict import Predictor
 
 LOOKS = 30e9
@@ -206,6 +209,29 @@ class Sights:
             raise ModelError(left[0], f"Take another way: {', '.join(m for m in METHODS if m not in methods)}.")
         page = self.folder.seeing / "saliency.html"
         return self._write(page, "Where it looks", saliency=gallery.asked(subject, about, found), left=left), found
+
+    def deepdream(
+        self, photo: Path, liked: Sequence[str], steps: int, octaves: int, seed: int, progress: Progress
+    ) -> Path:
+        """Dream into a photo, at the size that the network takes, and write it beside what came of it for each target.
+
+        Raises:
+            SourceError: the photo cannot be read.
+            ModelError: a target cannot be read, or cannot be reached.
+        """
+        subject = self.subject()
+        asked = [objective for _, objective in wanted(liked, subject.layers, subject.classes)]
+        x = self.given([str(photo)])[0].x
+        if x.ndim != 4 or len(x) != 1:
+            raise SourceError(f"'{photo}' is not one image.", "Give an image file, and a run on images.")
+        made = [
+            deepdream(subject, x[0], each, steps=steps, octaves=octaves, seed=seed, progress=progress) for each in asked
+        ]
+        drawn = [natural(one) for one in subject.drawable(torch.stack([x[0], *made]))]
+        factor = max(1, 224 // max(drawn[0].shape[:2]))
+        path = files.make_folder(self.folder.seeing) / f"deepdream-{photo.stem}.png"
+        files.write_bytes(path, png(sheet(drawn, 4, factor=factor, gap=8)))
+        return path
 
     def kernels(self, layers: Sequence[Kernels]) -> Path:
         """Write the page of some layers' weights and give its path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from sightline.errors import ModelError, did_you_mean
+from sightline.errors import ModelError, SettingsError, did_you_mean
 from sightline.seeing import objectives
 from sightline.seeing.layers import Layers
 from sightline.seeing.objectives import Objective
@@ -37,6 +37,37 @@ def target(text: str, known: Layers, classes: Sequence[str] = ()) -> Objective:
         whole = one if whole is None else whole + one
     assert whole is not None
     return whole
+
+
+def wanted(
+    texts: Sequence[str], known: Layers, classes: Sequence[str] = (), *, negative: bool = False, between: int = 0
+) -> list[tuple[str, Objective]]:
+    """Read several targets: each with a text that names it.
+
+    Args:
+        texts: see ``FORMS``.
+        known: the network's layers.
+        classes: names of the classes.
+        negative: turn each round: what it likes least.
+        between: above 0, so many steps from the first of two targets to the second, both included.
+
+    Raises:
+        ModelError: a target cannot be read.
+        SettingsError: there are not two targets to go between, or fewer than three steps.
+    """
+    read = [target(text, known, classes) for text in texts]
+    if negative:
+        texts, read = [f"-({text})" for text in texts], [-objective for objective in read]
+    if not between:
+        return list(zip(texts, read, strict=True))
+    if len(texts) != 2 or between < 3:
+        raise SettingsError(
+            f"{between} steps between {len(texts)} targets are not possible.",
+            "Give two targets, and three steps or more.",
+        )
+    shares = [step / (between - 1) for step in range(1, between - 1)]
+    ways = [(f"{texts[0]} -> {texts[1]}: {share!r}", objectives.between(read[0], read[1], share)) for share in shares]
+    return [(texts[0], read[0]), *ways, (texts[1], read[1])]
 
 
 def _parts(text: str, classes: Sequence[str]) -> list[tuple[float, str]]:

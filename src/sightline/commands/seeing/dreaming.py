@@ -24,6 +24,14 @@ UnitName = Annotated[str, typer.Argument(metavar="UNIT", help="Layer and number,
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Steps at most; finished images stop earlier.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of noise and movements.")]
 Negative = Annotated[bool, typer.Option("--negative", help="What excites each target least.")]
+Between = Annotated[
+    int, typer.Option("--between", min=0, metavar="N", help="N images on the way from the first target to the second.")
+]
+Photo = Annotated[
+    Path | None,
+    typer.Option("--photo", help="Dream into this image (DeepDream): 'conv1^2' sees what is there."),
+]
+Octaves = Annotated[int, typer.Option("--octaves", min=1, help="Sizes in which a photo is looked at.")]
 Diversity = Annotated[
     float, typer.Option("--diversity", min=0.0, help="Pushes images for a target that is named several times apart.")
 ]
@@ -51,10 +59,16 @@ def layers(run: RunPath, as_json: AsJson = False) -> None:
 def dream(
     run: RunPath,
     targets: Targets,
-    steps: Steps = 256,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Steps at most. [dim]\\[256; 20 for each octave of a photo][/dim]"),
+    ] = None,
     seed: Seed = 0,
     negative: Negative = False,
+    between: Between = 0,
     diversity: Diversity = 0.0,
+    photo: Photo = None,
+    octaves: Octaves = 3,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,12 +77,26 @@ def dream(
     Example: sightline see dream runs/20261122-141530 logit:cat layer3.0.conv1:17
     """
     from sightline import see
+    from sightline.errors import SettingsError
     from sightline.making.trained import Run
 
     progress = progress_for(quiet)
     opened = Run.load(run)
-    wanted = [f"-{text}" for text in targets] if negative else targets
-    found = see.dream(opened, *wanted, steps=steps, seed=seed, diversity=diversity, progress=progress)
+    if photo is not None:
+        if negative or between or diversity:
+            raise SettingsError(
+                "a photo is dreamt into for one target at a time.", "Leave out --negative, --between and --diversity."
+            )
+        path = opened.sights(progress).deepdream(photo, targets, steps or 20, octaves, seed, progress)
+        if as_json:
+            print_json({"run": str(run), "picture": str(path), "targets": targets})
+            return
+        print(f"picture {path}")
+        return
+    found = see.dream(
+        opened, *targets, steps=steps or 256, seed=seed, diversity=diversity, negative=negative, between=between,
+        progress=progress,
+    )  # fmt: skip
     page = see.page(opened, found, progress=progress)
     _answer(run, page, found, as_json)
 
