@@ -170,7 +170,7 @@ def look(
     layer: str | None = None,
     *,
     units: int = 6,
-    shown: int = 5,
+    shown: int = 4,
     progress: Progress,
 ) -> list[Stage]:
     """Go through the stages: their maps of some images, their strongest units with the examples that excite these.

@@ -19,7 +19,7 @@ GROWTH = 1.4
 """From one octave to the next (Mordvintsev et al. 2015)."""
 
 PACE = 0.02
-"""Mean change of a value in a step, as a share of the range of its channel."""
+"""Change of a value in a step, in quadratic mean, as a share of the range of its channel."""
 
 
 def deepdream(
@@ -34,9 +34,10 @@ def deepdream(
 ) -> Tensor:
     """Change a photo so that it excites an objective more, first its coarse structure, then finer and finer.
 
-    Each octave starts at the photo of its size plus what the octave before added, enlarged; steps have a fixed mean
-    size, so that faint and strong answers move at one pace (Mordvintsev et al. 2015). The stages before the layer
-    alone are run, so that a network whose last layers need one size takes photos of any size for the others.
+    Each octave starts at the photo of its size plus what the octave before added, enlarged; steps have a fixed size,
+    so that faint and strong answers move at one pace (Mordvintsev et al. 2015): in quadratic mean, since few places
+    that answer would else be burnt out. The stages before the layer alone are run, so that a network whose last layers
+    need one size takes photos of any size for the others.
 
     Args:
         subject: network and the range of its data.
@@ -82,7 +83,9 @@ def deepdream(
                         f"Bring it to {by(subject.shape[1:])}, or name a layer before the first dense one.",
                     ) from error
                 (gradient,) = torch.autograd.grad(score.sum(), x)
-                added = (x + gradient * (PACE * (high - low) / (gradient.abs().mean() + 1e-12))).clamp(low, high)
+                added = (x + gradient * (PACE * (high - low) / (gradient.square().mean().sqrt() + 1e-12))).clamp(
+                    low, high
+                )
                 added = added.detach() - base
                 task.advance()
     return (whole + added).clamp(low, high)[0].cpu()
