@@ -31,8 +31,11 @@ HARM = 0.02
 
 
 def wanting(told: Told) -> bool:
-    """Say whether the oracle knows that something is wrong with this run that a setting could mend."""
-    return told.kind in ("broken", "underfitted", "overfitted", "over-confident")
+    """Say whether the oracle knows that something is wrong with this run that a setting could mend.
+
+    A rate beyond all that settings allow cannot be repeated with another setting changed.
+    """
+    return told.case.condition != "rate-wild" and told.kind in ("broken", "underfitted", "overfitted", "over-confident")
 
 
 def habits(case: Case, folder: Path) -> dict[str, Case]:

@@ -92,7 +92,8 @@ def _bright(setup: Setup) -> None:
 
 def _turned(setup: Setup) -> None:
     for rows in (setup.valid, setup.oracle):
-        setup.x[rows] = np.rot90(setup.x[rows], 1, (1, 2))
+        x = setup.x[rows]
+        setup.x[rows] = np.rot90(x, 1, (1, 2)) if x.ndim == 4 else x[..., ::-1]
 
 
 def _priors(setup: Setup) -> None:

@@ -55,9 +55,12 @@ def _by_network(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
 
 
 def _by_others(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
-    """Give the estimate from all images together, where both ways to make it see wrong labels."""
+    """Give the estimate from all images together, where both ways to make it see wrong labels of every kind.
+
+    Labels that are wrong between some pairs of classes only are not told: classes that look alike do the same.
+    """
     told = m.after("labels")
-    if not told or "none" in (told["kind"], told["sure"]["kind"]) or told["low"] <= 0:
+    if not told or not told["kind"] == told["sure"]["kind"] == "even" or told["low"] <= 0:
         return None
     low, high = told["sure"]["low"], told["sure"]["high"]
     return told if low > limits.noise and high - low <= WIDE else None
