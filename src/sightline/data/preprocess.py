@@ -162,7 +162,10 @@ class Preprocessing:
                 part = slice(start, min(start + step, samples.stop))
                 x[part].copy_(rows[part]).sub_(mean).mul_(inverse)
 
-        in_parts(scale, len(rows)) if step < len(rows) else scale(range(len(rows)))
+        if step < len(rows):
+            in_parts(scale, len(rows))
+        else:
+            scale(range(len(rows)))
         return x.view(batch.shape).permute(0, 3, 1, 2) if self.kind == "image" else x
 
     def denormalise(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
