@@ -14,8 +14,8 @@ class Limits:
             (Li et al. 2024, arXiv 2401.10359).
         tempered: the same after temperature scaling: less may be called worse decisions.
         level: training loss as a share of guessing from which on the training images count as not fitted.
-        learnt: training loss as a share of guessing below which going on teaches less and less: so more epochs are called
-            for in none of the 173 trainings of benches/diagnosis that gained nothing by twice as many.
+        learnt: training loss as a share of guessing below which going on teaches less and less: more epochs are
+            called for in none of the 173 trainings of benches/diagnosis that gained nothing by twice as many.
         gap: share of the validation loss that is gap below which what is lost is lost on training images, too.
         gain: fall of the validation loss that is expected of training as long again, from which on it was too short.
         unslowed: fall of the validation loss in the second half of a training / in the first, from which on it had not
