@@ -340,10 +340,6 @@ def _jpeg(image: Image.Image) -> NDArray[np.uint8] | None:
     return pixels if pixels.shape[:2] == image.size[::-1] else None
 
 
-def _as_image(pixels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-
-
 @cache
 def _simplejpeg() -> Any:
     """Give the module, or None where it is missing, or where Pillow was built on another library than it has."""
