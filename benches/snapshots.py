@@ -3,8 +3,9 @@
     python benches/snapshots.py cifar10 --runs runs/snapshots
 
 Each seed trains the network twice on the same split: with one-cycle, and with a cyclic schedule. The single run answers
-with the weights of its best epoch; the snapshots (the weights at the end of each cycle) by the mean of their
-probabilities (Huang et al. 2017). What is trained already is not trained again: interrupted, it goes on.
+with the weights of its best epoch, as it would be used, and with those of its last; the snapshots (the weights at the
+end of each cycle) by the mean of their probabilities (Huang et al. 2017). Differences are to the first; over seeds, to
+both. What is trained already is not trained again: interrupted, it goes on.
 """
 
 from __future__ import annotations
@@ -65,7 +66,12 @@ def main() -> None:
         labels = truth(single, images)
         alone = probabilities(single, single.model, images)
         each = [probabilities(cyclic, cyclic.network(path), images) for _, path in cyclic.snapshots()]
-        asked = {"one-cycle": alone, **{f"snapshot {i}": p for i, p in enumerate(each, 1)}}
+        end = probabilities(single, single.network(single.folder.last), images)
+        asked = {
+            "one-cycle": alone,
+            "one-cycle, last epoch": end,
+            **{f"snapshot {i}": p for i, p in enumerate(each, 1)},
+        }
         asked |= {f"vote of the last {n}": sum(each[-n:]) / n for n in range(2, len(each) + 1)}  # type: ignore[misc]
         for name, p in asked.items():
             gain = differences(p.argmax(1), alone.argmax(1), labels, p.shape[1])["accuracy"]
@@ -73,11 +79,13 @@ def main() -> None:
             gains.setdefault(name, []).append(gain.value)
             told = "" if name == "one-cycle" else f", {gain.value:+.2%} ({gain.low:+.2%} to {gain.high:+.2%})"
             print(f"seed {seed}: {name} {(p.argmax(1) == labels).mean():.2%}, loss {loss:.3f}{told}", flush=True)
-    for name, values in gains.items():
-        if name == "one-cycle" or len(values) < 2:
-            continue
-        mean, low, high = over_seeds(values)
-        print(f"{name} - one-cycle: {mean:+.2%} (95 % interval {low:+.2%} to {high:+.2%} over seeds)")
+    if args.seeds < 2:
+        return
+    for other in ("one-cycle", "one-cycle, last epoch"):
+        for name, values in gains.items():
+            if not name.startswith("one-cycle"):
+                mean, low, high = over_seeds([a - b for a, b in zip(values, gains[other], strict=True)])
+                print(f"{name} - {other}: {mean:+.2%} (95 % interval {low:+.2%} to {high:+.2%} over seeds)")
 
 
 if __name__ == "__main__":
