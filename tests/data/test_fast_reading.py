@@ -69,7 +69,7 @@ def test_simplejpeg_is_what_decodes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     image = Image.open(io.BytesIO(written(tmp_path / "x.jpg", 20, 30, "RGB", 90, False, 2).read_bytes()))
     found = decoding._jpeg(image)
     assert found is not None
-    assert found.size == (30, 20)
+    assert found.shape == (20, 30, 3)
     monkeypatch.setattr(decoding, "_simplejpeg", lambda: None)
     assert decoding._jpeg(image) is None
 
