@@ -13,6 +13,7 @@ from sightline.data.augment import Augment, augment
 from sightline.data.batchwise import in_parts
 from sightline.data.cropping import crop, crop_plainly
 from sightline.data.geometry import move
+from sightline.data.preprocess import Preprocessing
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["reflect", "edge", "constant"]), st.booleans(), st.sampled_from([1, 3]))
@@ -90,3 +91,16 @@ def test_what_a_part_of_the_work_raises_is_raised() -> None:
             in_parts(fail, 6)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_parts_are_worked_on_in_the_mode_of_the_caller() -> None:
+    spec = Preprocessing("image", 3, (32, 32)).fit(np.zeros((2, 32, 32, 3), np.uint8), np.arange(2))
+    batch = torch.randint(0, 256, (512, 32, 32, 3), dtype=torch.uint8)
+    plain = spec.normalise(batch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.inference_mode():
+            assert torch.equal(spec.normalise(batch), plain)
+    finally:
+        torch.set_num_threads(before)
