@@ -287,13 +287,10 @@ def decode_image(
             odd.append("damaged EXIF")
         elif turn != 1 or later != 1:
             odd.append("EXIF-rotated")
-        if pixels is None or later in _TURNS:
-            flat = (
-                flatten(image, odd)
-                if pixels is None
-                else Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-            )
-            pixels = np.array(flat.transpose(_TURNS[later]) if later in _TURNS else flat)
+        if pixels is None:
+            pixels = np.array(_turned(flatten(image, odd), later))
+        elif later in _TURNS:
+            pixels = np.array(_turned(Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]), later))
         pixels = pixels.reshape(*pixels.shape[:2], -1)
         array = resize_pixels(pixels, size or (pixels.shape[0], pixels.shape[1]), resize)
     if (later or 1) >= 5:
@@ -313,6 +310,10 @@ def _draft(image: Image.Image, size: tuple[int, int], resize: Resize, turn: int 
     height, width = scaled(image.size if sideways else image.size[::-1], size, resize)
     wanted = (height, width) if sideways else (width, height)
     cast(Any, image).draft(None, tuple(max(1, int(side * GAP)) for side in wanted))
+
+
+def _turned(image: Image.Image, orientation: int | None) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def _jpeg(image: Image.Image) -> NDArray[np.uint8] | None:

@@ -196,6 +196,8 @@ def _half(
     share: bool,
 ) -> float | None:
     """Give half the width of the interval; None where there is nothing to take it from."""
+    from scipy.special import ndtri
+
     seeds = len(differences)
     if seeds == 1:
         if table is None or len(table[0]) < 2:
@@ -215,8 +217,6 @@ def _half(
     count = cells.shape[1]
     both = float((rest**2).sum()) / max((seeds - 1) * (count - 1), 1) / cells.size
     beyond = max(0.0, _of_examples(by_example, seeds, share) - both)
-    from scipy.special import ndtri
-
     return math.sqrt(quantile**2 * of_seeds + float(ndtri((1 + confidence) / 2)) ** 2 * beyond)
 
 

@@ -107,9 +107,8 @@ class Taps(Mapping[str, Tensor]):
                 return found.clone()
             if type(output) is tuple and isinstance(output[0], Tensor):
                 return (found.clone(), *output[1:])
-            self._kept[name] = (
-                found if shared else found.clone()
-            )  # of a kind that cannot be made anew: kept apart from the graph behind it
+            if not shared:  # of a kind that cannot be made anew: kept apart from the graph behind it
+                self._kept[name] = found.clone()
             return None
 
         return hook
