@@ -56,7 +56,7 @@ SETTINGS = {
     "model options dropout",
     "weights freeze thaw_epoch old_lr",
     "epochs minutes train_steps batch_size optimizer lr momentum schedule cycles warmup clip_norm accumulate",
-    "bias_lr lookahead progressive monitor seed",
+    "bias_lr lookahead lookahead_rises progressive monitor seed",
     "augment weight_decay decoupled penalty penalty_on max_norm label_smoothing trim trim_from ema swa",
     "early_stop patience delta",
     "instruments probes",

@@ -51,6 +51,7 @@ FAULTS: dict[str, list[Any]] = {
     "accumulate": [0, 1.5, None],
     "bias_lr": [0, -1, 1001, math.nan, None],
     "lookahead": [-1, 1.5, None],
+    "lookahead_rises": ["maybe", 3, None],
     "progressive": [0.1, 1.1, math.nan, None],
     "cycles": [0, -1, 1.5, "two"],
     "penalty": [3, None],

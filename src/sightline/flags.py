@@ -22,7 +22,7 @@ PANELS = {
     "Fine-tuning": ("weights", "freeze", "thaw_epoch", "old_lr"),
     "Training": (
         "epochs", "minutes", "train_steps", "batch_size", "optimizer", "lr", "momentum", "schedule", "cycles", "warmup",
-        "bias_lr", "lookahead", "progressive",
+        "bias_lr", "lookahead", "lookahead_rises", "progressive",
         "clip_norm", "accumulate", "monitor", "seed",
     ),
     "Regularisation": (

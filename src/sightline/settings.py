@@ -125,6 +125,7 @@ class Settings(Strict):
     lookahead: Annotated[int, Field(ge=0, le=1000)] = Field(
         0, description="Steps ahead, before the weights go half the way back; 0: none."
     )
+    lookahead_rises: bool = Field(False, description="The way back is short at first, and longest at the end.")
     progressive: Annotated[float, Field(ge=0.25, le=1)] = Field(
         1.0, description="Share of the image side that training begins at; it grows to 1."
     )
@@ -224,6 +225,10 @@ class Settings(Strict):
             raise SettingsError(
                 f"'cycles' is {self.cycles}, but 'schedule' is {self.schedule}, which has one.",
                 "Use schedule=cyclic with it, or leave cycles out.",
+            )
+        if self.lookahead_rises and not self.lookahead:
+            raise SettingsError(
+                "'lookahead_rises' is set, but 'lookahead' is 0: nothing looks ahead.", "Set --lookahead 5 with it."
             )
         if self.early_stop == "rise" and self.patience:
             raise SettingsError(

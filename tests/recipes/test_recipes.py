@@ -138,6 +138,14 @@ def test_flags_win_for_every_member() -> None:
     assert recipe.vote == "hard"
 
 
+def test_another_network_takes_none_of_the_options_of_the_recipes() -> None:
+    fast = read("fast")
+    assert fast.with_flags({"options": {"width": 0.5}}).shared["options"] == {"norm_momentum": 0.4, "width": 0.5}
+    assert fast.with_flags({"model": "fastnet"}).shared["options"] == {"norm_momentum": 0.4}
+    assert "options" not in fast.with_flags({"model": "mlp"}).shared
+    assert fast.with_flags({"model": "mlp", "options": {"width": 2}}).shared["options"] == {"width": 2}
+
+
 def test_the_lectures_winner_comes_with_it() -> None:
     recipe = read("hackathon")
     assert [member.values["model"] for member in recipe.members] == ["transformer", "transformer", "bigru", "bigru"]

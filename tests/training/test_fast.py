@@ -18,7 +18,9 @@ from sightline.data.stream import Stream
 from sightline.errors import SettingsError
 from sightline.making.beginning import begin
 from sightline.making.course import check_sizes
+from sightline.models.layers import norm
 from sightline.models.network import Network
+from sightline.models.plan import Norm
 from sightline.models.whitening import kernels, whiten
 from sightline.recipes import reading
 from sightline.settings import Settings
@@ -81,6 +83,30 @@ def test_lookahead_goes_half_the_way_back() -> None:
         seen.append(float(model.weight.detach()))
     # it begins at the first step's 1; two steps on it is at 3 and goes back to 2; then at 4 and back to 3
     assert seen == [1.0, 2.0, 2.0, 3.0, 3.0]
+
+
+def test_lookahead_that_rises_ends_on_its_slow_weights() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = optim.build("sgd", model, lr=1.0, momentum=0.0, lookahead=2, rising=4)
+    seen = []
+    for _ in range(4):
+        model.weight.grad = torch.full((1, 1), -1.0)
+        optimizer.step()
+        seen.append(float(model.weight.detach()))
+    kept = 0.95**2 * (3 / 4) ** 3  # after the third step, of the slow weight 1
+    slow = kept * 1 + (1 - kept) * 3
+    assert seen == pytest.approx([1.0, 2.0, slow, slow])
+
+
+def test_norms_follow_batches_as_fast_as_they_are_told() -> None:
+    x = torch.arange(8.0).view(2, 1, 2, 2)
+    for share in (0.1, 0.4):
+        built = norm(Norm(momentum=share), (1, 2, 2))
+        built(x)
+        assert float(built.running_mean) == pytest.approx(share * 3.5)
+    network = sightline.build("fastnet", in_channels=1, num_classes=2, image_size=8, width=0.02, norm_momentum=0.4)
+    assert {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)} == {0.4}
 
 
 def test_biases_learn_faster_and_the_rate_told_is_that_of_the_weights() -> None:

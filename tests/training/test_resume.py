@@ -179,7 +179,7 @@ def with_what_makes_it_fast(digits: Any) -> dict[str, Any]:
     flips = Augment(flip=True, alternate=True)
     return {
         **by_recipe(digits), "model": model,
-        "optimizer": optim.build("muon", model, lr=3e-3, weight_decay=0.05, bias_lr=4, lookahead=3),
+        "optimizer": optim.build("muon", model, lr=3e-3, weight_decay=0.05, bias_lr=4, lookahead=3, rising=20),
         "traindataloader": stream(digits[0], augment=flips, sizes=((6, 6), (7, 7))),
     }  # fmt: skip
 

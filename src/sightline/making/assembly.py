@@ -268,7 +268,7 @@ def assemble(
             scheduler_kwargs=None,
         ),
         loss_fn=loss_fn,
-        optimizer=optimizer_of(settings, network, factors=start.factors),
+        optimizer=optimizer_of(settings, network, factors=start.factors, batches=len(batches)),
         traindataloader=batches,
         validdataloader=plain(valid_rows(data, settings)),
         scheduler=schedule_of(settings, len(batches)),

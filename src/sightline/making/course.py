@@ -22,7 +22,11 @@ from sightline.training.schedule import Plateau, Schedule
 
 
 def optimizer_of(
-    settings: Settings, network: nn.Module, lr: float | None = None, factors: Mapping[str, float] | None = None
+    settings: Settings,
+    network: nn.Module,
+    lr: float | None = None,
+    factors: Mapping[str, float] | None = None,
+    batches: int = 0,
 ) -> Optimizer:
     """Build the optimizer that the settings describe.
 
@@ -31,6 +35,7 @@ def optimizer_of(
         network: whose parameters it trains.
         lr: another learning rate than theirs.
         factors: on the learning rate, by the names of parameters; see ``optim.build``.
+        batches: of an epoch; 0 where it is only tried, so that nothing depends on how long it lasts.
     """
     return optim.build(
         settings.optimizer,
@@ -42,7 +47,13 @@ def optimizer_of(
         factors=factors,
         bias_lr=settings.bias_lr,
         lookahead=settings.lookahead,
+        rising=steps_of(settings, batches) if settings.lookahead_rises and batches else 0,
     )
+
+
+def steps_of(settings: Settings, batches: int) -> int:
+    """Count the steps of a training with so many batches an epoch."""
+    return (settings.epochs or 1) * math.ceil((settings.train_steps or batches) / settings.accumulate)
 
 
 def schedule_of(settings: Settings, batches: int) -> Schedule | Plateau:
@@ -52,12 +63,13 @@ def schedule_of(settings: Settings, batches: int) -> Schedule | Plateau:
     """
     assert settings.epochs is not None
     assert settings.lr is not None
-    steps = math.ceil((settings.train_steps or batches) / settings.accumulate)
+    total = steps_of(settings, batches)
+    steps = total // settings.epochs
     ends, averaged = snapshot_epochs(settings), averaged_epochs(settings)
     return schedule.build(
         settings.schedule,
         lr=settings.lr,
-        steps=settings.epochs * steps,
+        steps=total,
         warmup=settings.warmup,
         ends=tuple(epoch * steps for epoch in ends),
         hold=(averaged[0] - 1) * steps if averaged and not ends else None,

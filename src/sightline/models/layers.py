@@ -294,11 +294,11 @@ def norm(layer: Norm, shape: Shape) -> nn.Module:
     maps, axes, eps = shape[0], len(shape) - 1, layer.eps
     match layer.kind:
         case "batch":
-            built: nn.Module = BATCH[axes](maps, eps=eps)
+            built: nn.Module = BATCH[axes](maps, eps=eps, momentum=layer.momentum)
         case "lazy":
-            built = LAZY[axes](eps=eps)
+            built = LAZY[axes](eps=eps, momentum=layer.momentum)
         case "sync":
-            built = nn.SyncBatchNorm(maps, eps=eps)
+            built = nn.SyncBatchNorm(maps, eps=eps, momentum=layer.momentum)
         case "group":
             built = nn.GroupNorm(groups(maps), maps, eps=eps)
         case "layer" | "instance" if not axes:

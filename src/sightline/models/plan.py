@@ -166,11 +166,15 @@ class Grid(Layer):
 
 @dataclass(frozen=True)
 class Norm(Layer):
-    """Normalisation of ``kind``; ``zero`` starts its scale at 0, so that a residual branch starts silent."""
+    """Normalisation of ``kind``; ``zero`` starts its scale at 0, so that a residual branch starts silent.
+
+    ``momentum`` is the share of each batch in the running statistics.
+    """
 
     kind: str = "batch"
     zero: bool = False
     eps: float = 1e-5
+    momentum: float = 0.1
 
     def out(self, shape: Shape) -> Shape:
         if self.kind == "instance" and len(shape) > 1 and prod(shape[1:]) < 2:

@@ -27,6 +27,7 @@ class Style:
         activation: one of ``ActName``.
         pooling: max or average, for the pools between the stages.
         dropout: share of features switched off before the last layer, 0..1.
+        norm_momentum: share of each batch in the running mean and variance of batch norms, above 0, up to 1.
         spatial_dropout: share of feature maps switched off, each whole, behind every activation that follows a
             convolution, 0..1 (Tompson et al. 2015, section 3.2): neighbours in a map know so much of each other that
             switching off single values would hide nothing.
@@ -41,6 +42,7 @@ class Style:
     """
 
     norm: NormName | None = None
+    norm_momentum: float = 0.1
     activation: ActName | None = None
     pooling: PoolName | None = None
     dropout: float | None = None
@@ -55,6 +57,7 @@ class Style:
 
     def __post_init__(self) -> None:
         _among("norm", self.norm, get_args(NormName))
+        _within("norm_momentum", self.norm_momentum, 1e-4, 1)
         _among("activation", self.activation, get_args(ActName))
         _among("pooling", self.pooling, get_args(PoolName))
         _within("dropout", self.dropout, 0, 1, open_end=True)
@@ -128,7 +131,7 @@ class Filled:
 
     def normed(self, name: str, zero: bool = False, eps: float = 1e-5) -> Parts:
         """Make the norm, as a named part; nothing for ``none``."""
-        return () if self.norm == "none" else ((name, Norm(self.norm, zero=zero, eps=eps)),)
+        return () if self.norm == "none" else ((name, Norm(self.norm, zero, eps, self.style.norm_momentum)),)
 
     def conv(
         self,

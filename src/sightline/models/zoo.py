@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 CNN = frozenset(
     {
-        "norm", "activation", "pooling", "dropout", "spatial_dropout", "se", "width", "depth", "stride", "padding",
-        "adapt",
+        "norm", "norm_momentum", "activation", "pooling", "dropout", "spatial_dropout", "se", "width", "depth",
+        "stride", "padding", "adapt",
     }
 )  # fmt: skip
 RESIDUAL = CNN | {"stochastic_depth"}

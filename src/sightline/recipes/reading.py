@@ -67,8 +67,8 @@ class Recipe:
     def with_flags(self, flags: dict[str, Any]) -> Recipe:
         """Let flags win over what the recipe says, for every member.
 
-        Options of networks are added to those of the recipe. A seed is that of the first member; the others count up.
-        Minutes replace the recipe's epochs, and epochs its minutes.
+        Options of networks are added to those of the recipe, or take their place if the network is another one. A seed
+        is that of the first member; the others count up. Minutes replace the recipe's epochs, and epochs its minutes.
         """
         if not flags:
             return self
@@ -76,12 +76,17 @@ class Recipe:
         added = flags.get("options", {})
         gone = {*own, *(LENGTHS[name] for name in own if name in LENGTHS)}
 
-        def changed(values: dict[str, Any]) -> dict[str, Any]:
-            kept = {name: value for name, value in values.items() if name not in gone}
-            return {**kept, **({"options": {**kept["options"], **added}} if "options" in kept else {})}
+        def options(values: dict[str, Any]) -> dict[str, Any]:
+            another = "model" in own and values.get("model", own["model"]) != own["model"]
+            found = {**({} if another else values.get("options", {})), **added}
+            return {"options": found} if found else {}
 
-        shared = {name: value for name, value in self.shared.items() if name not in gone} | own
-        shared |= {"options": {**self.shared.get("options", {}), **added}} if added else {}
+        def changed(values: dict[str, Any]) -> dict[str, Any]:
+            kept = {name: value for name, value in values.items() if name not in (*gone, "options")}
+            return {**kept, **(options(values) if "options" in values else {})}
+
+        kept = {name: value for name, value in self.shared.items() if name not in (*gone, "options")}
+        shared = {**kept, **own, **options(self.shared)}
         members = tuple(Wanted(member.name, changed(member.values)) for member in self.members)
         return self._replaced(shared, members)
 

@@ -63,6 +63,7 @@ def build(
     factors: Mapping[str, float] | None = None,
     bias_lr: float = 1.0,
     lookahead: int = 0,
+    rising: int = 0,
 ) -> Optimizer:
     """Build an optimizer over the model's trained parameters.
 
@@ -79,6 +80,7 @@ def build(
         factors: on the learning rate, by the names of parameters; 1 for those that are not named.
         bias_lr: one more factor on that of biases, the offsets of norms included.
         lookahead: see ``lookahead.look_ahead``; 0 does not.
+        rising: steps of the whole training, if the pull of the slow weights is to rise over them.
 
     Raises:
         SettingsError: the name or an option is unknown, or a value is out of the optimizer's range.
@@ -117,7 +119,7 @@ def build(
     if by_us:
         made.register_step_pre_hook(_decay)
     if lookahead:
-        look_ahead(made, lookahead)
+        look_ahead(made, lookahead, rising)
     return made
 
 
