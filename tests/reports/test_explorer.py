@@ -49,10 +49,12 @@ def questions(count: int) -> Iterator[dict[str, Any]]:
         if any(n + 2 * p - d * (m - 1) < 1 for n, m, p, d in sizes):
             continue
         count -= 1
+        groups = int(random.choice([n for n in range(1, channels + 1) if channels % n == maps % n == 0]))
         yield {
             "mode": mode,
+            "groups": groups if mode == "convolution" else 1,
             "image": (random.integers(-40, 40, (channels, height, width)) / 4).tolist(),
-            "kernel": (random.integers(-40, 40, (maps, channels, k, w)) / 4).tolist(),
+            "kernel": (random.integers(-40, 40, (maps, channels // groups, k, w)) / 4).tolist(),
             "bias": (random.integers(-40, 40, maps) / 4).tolist() if mode == "convolution" else None,
             "size": [k, w],
             "stride": stride,
@@ -73,10 +75,10 @@ def test_the_arithmetic_of_the_page_is_torchs(browser: Browser, page: Path) -> N
             x, ways = torch.tensor(question["image"], dtype=torch.float64), (question["stride"], question["padding"])
             if question["mode"] == "convolution":
                 kernel, bias = (torch.tensor(question[name], dtype=torch.float64) for name in ("kernel", "bias"))
-                wanted = F.conv2d(x, kernel, bias, *ways, question["dilation"])
-                ours = convolve(
-                    x, kernel, stride=tuple(ways[0]), padding=tuple(ways[1]), dilation=tuple(question["dilation"])
-                )
+                rest = (question["dilation"], question["groups"])
+                wanted = F.conv2d(x, kernel, bias, *ways, *rest)
+                pairs = {name: tuple(question[name]) for name in ("stride", "padding", "dilation")}
+                ours = convolve(x, kernel, **pairs, groups=rest[1])
                 assert read == ours.read.tolist()
             elif question["mode"] == "max":
                 wanted = F.max_pool2d(x, question["size"], *ways, question["dilation"])
@@ -94,7 +96,7 @@ def test_the_slope_of_the_page_is_torchs(browser: Browser, page: Path) -> None:
         question["bias"] = None
         x, weights = (torch.tensor(question[name], dtype=torch.float64) for name in ("image", "kernel"))
         weights.requires_grad_()
-        output = F.conv2d(x, weights, None, question["stride"], question["padding"], question["dilation"])
+        output = F.conv2d(x, weights, None, question["stride"], question["padding"], question["dilation"], question["groups"])
         target = torch.ones_like(output)
         loss = ((output - target) ** 2).mean()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -155,6 +157,13 @@ def test_the_controls_do_what_they_say(browser: Browser, page: Path) -> None:
     click(browser, "[data-mode=convolution]")
     choose(browser, "named", "swap")
     assert browser.ask("document.querySelectorAll('#kernel input').length") == 9
+    choose(browser, "named", "edge")
+    more(browser, "groups")
+    assert browser.ask("document.getElementById('groups').textContent") == "3"  # 2 does not divide 3 channels
+    wanted = convolve(stencils.sample("colour"), edge[0, 0], stride=2, dilation=2, padding=1, groups=3)
+    assert outputs(browser) == wanted.output.ravel().tolist()
+    more(browser, "channels", -1)
+    assert browser.ask("document.querySelectorAll('#kernel input').length") == 2 * 9  # still depthwise
     assert browser.complaints() == []
 
 

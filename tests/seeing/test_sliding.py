@@ -34,19 +34,22 @@ def settings(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
         if min(room) < 1:
             continue
         count -= 1
+        groups = int(random.choice([n for n in range(1, channels + 1) if channels % n == maps % n == 0]))
         yield {
             "image": random.normal(0, 3, (channels, height, width)),
-            "kernel": random.normal(0, 3, (maps, channels, k, w)),
+            "kernel": random.normal(0, 3, (maps, channels // groups, k, w)),
             "bias": random.normal(0, 3, maps),
             "stride": stride,
             "padding": padding,
             "dilation": dilation,
+            "groups": groups,
         }
 
 
 def test_convolutions_are_torchs() -> None:
     for drawn in settings(1000):
-        wanted = F.conv2d(*(torch.tensor(drawn[name]) for name in ("image", "kernel", "bias")), **ways(drawn)).numpy()
+        given = (torch.tensor(drawn[name]) for name in ("image", "kernel", "bias"))
+        wanted = F.conv2d(*given, **ways(drawn), groups=drawn["groups"]).numpy()
         found = convolve(**drawn)
         assert found.output.shape == wanted.shape
         np.testing.assert_allclose(found.output, wanted, atol=1e-6, rtol=0)
@@ -91,7 +94,7 @@ def moved(slide: Slide) -> np.ndarray[Any, Any]:
     for place in np.ndindex(matters.shape):
         image = slide.image.copy()
         image[(slice(None), *place)] += 1
-        options = {"stride": slide.stride, "padding": slide.padding, "dilation": slide.dilation}
+        options = {name: getattr(slide, name) for name in ("stride", "padding", "dilation", "groups")}
         ones = np.abs(slide.kernel) + 1  # no weight hides a pixel
         matters[place] = (
             convolve(image, ones, **options).output != convolve(slide.image, ones, **options).output
@@ -227,6 +230,9 @@ BAD: list[tuple[Any, str]] = [
     (lambda: convolve(np.ones((3, 3)), np.ones((2, 2)), padding=(1, -1)), "padding"),
     (lambda: convolve(np.ones((3, 3)), np.ones((2, 2)), bias=[1, 2]), "2 biases"),
     (lambda: convolve(np.ones((3, 3)), np.ones((2, 2))).step(0, 2, 0), "no output number"),
+    (lambda: convolve(np.ones((4, 3, 3)), np.ones((2, 2)), groups=3), "cannot be split into 3 groups"),
+    (lambda: convolve(np.ones((4, 3, 3)), np.ones((3, 2, 2, 2)), groups=2), "3 output maps cannot be split"),
+    (lambda: convolve(np.ones((4, 3, 3)), np.ones((2, 4, 2, 2)), groups=2), "a group has 2"),
     (lambda: convolve(np.ones(3), np.ones((2, 2))), "image of shape"),
     (lambda: pool(np.ones((3, 3)), 2, padding=2), "more than half"),
     (lambda: pool(np.ones((3, 3)), 2, kind="median"), "median"),

@@ -6,16 +6,22 @@ const arithmetic = (() => {
     return free < 0 ? 0 : Math.floor(free / s) + 1;
   };
 
+  /* The channels that a map reads, as [first, number]: those of its group; of a pool, its own. */
+  function heard({ mode, kernel, groups }, m) {
+    const count = mode === "convolution" ? kernel[m].length : 1;
+    return [mode === "convolution" ? Math.floor(m * (groups ?? 1) / kernel.length) * count : m, count];
+  }
+
   /* What lies under the window at one output number: [{channel, row, column, value, weight, padding}]. */
   function terms(ask, m, row, column) {
     const { mode, image, kernel, size, stride, padding, dilation } = ask;
-    const found = [], pools = mode !== "convolution";
-    for (let c = pools ? m : 0; c < (pools ? m + 1 : image.length); c++)
+    const found = [], [first, count] = heard(ask, m);
+    for (let c = first; c < first + count; c++)
       for (let i = 0; i < size[0]; i++)
         for (let j = 0; j < size[1]; j++) {
           const y = row * stride[0] - padding[0] + i * dilation[0], x = column * stride[1] - padding[1] + j * dilation[1];
           const inside = y >= 0 && x >= 0 && y < image[c].length && x < image[c][0].length;
-          const weight = mode === "convolution" ? kernel[m][c][i][j] : mode === "max" ? 1 : 1 / (size[0] * size[1]);
+          const weight = mode === "convolution" ? kernel[m][c - first][i][j] : mode === "max" ? 1 : 1 / (size[0] * size[1]);
           found.push({ channel: c, row: y, column: x, value: inside ? image[c][y][x] : mode === "max" ? -Infinity : 0, weight, padding: !inside });
         }
     return found;
@@ -56,7 +62,7 @@ const arithmetic = (() => {
       loss += off * off / count;
       terms(ask, m, r, c).forEach((t, at) => {
         const within = at % (ask.size[0] * ask.size[1]);
-        grad[m][t.channel][Math.floor(within / ask.size[1])][within % ask.size[1]] += 2 * off * t.value / count;
+        grad[m][t.channel - heard(ask, m)[0]][Math.floor(within / ask.size[1])][within % ask.size[1]] += 2 * off * t.value / count;
       });
     })));
     return { grad, loss };
@@ -75,7 +81,7 @@ const arithmetic = (() => {
     return length;
   }
 
-  return { outer, terms, slide, slope, curvature };
+  return { outer, heard, terms, slide, slope, curvature };
 })();
 
 /* The page. */
@@ -103,26 +109,35 @@ const arithmetic = (() => {
     const pools = state.mode !== "convolution", k = pools ? state.size : state.kernel[0][0].length, l = pools ? state.size : state.kernel[0][0][0].length;
     const pad = pools ? Math.min(state.padding, Math.floor(state.size / 2)) : state.padding;
     const spread = state.mode === "average" ? 1 : state.dilation;
-    return { mode: state.mode, image: state.image, kernel: state.kernel, bias: null, size: [k, l], stride: [state.stride, state.stride], padding: [pad, pad], dilation: [spread, spread] };
+    return { mode: state.mode, image: state.image, kernel: state.kernel, bias: null, groups: state.groups, size: [k, l], stride: [state.stride, state.stride], padding: [pad, pad], dilation: [spread, spread] };
   }
 
   /* Changes of shape: everything that is given keeps as many of its numbers as fit. */
   function resized(grid, rows, columns) { return Array.from({ length: rows }, (_, r) => Array.from({ length: columns }, (_, c) => grid[r]?.[c] ?? 0)); }
   function channels(count) {
+    const alone = state.groups > 1 && state.groups === state.image.length;
     state.image = Array.from({ length: count }, (_, c) => copy(state.image[c] ?? state.image[0]));
-    state.kernel = state.kernel.map(k => Array.from({ length: count }, (_, c) => copy(k[c] ?? k[0])));
+    grouped(alone ? count : count % state.groups ? 1 : state.groups);
+  }
+  const each = make => Array.from({ length: state.image.length / state.groups }, (_, c) => make(c)); /* channel of a group */
+  function grouped(count) {
+    const had = state.kernel, most = state.groups > count ? Math.max(had.length / state.groups, 1) * count : had.length;
+    state.groups = count;
+    state.kernel = Array.from({ length: Math.ceil(most / count) * count }, (_, m) => { const k = had[m % had.length]; return each(c => copy(k[c] ?? k[0])); });
+    if (given.kernels[state.named] && (count > 1 || ["mix", "swap"].includes(state.named))) preset(state.named);
   }
   function maps(count) {
     const others = ["edge", "vertical", "horizontal", "sharpen", "blur", "identity"].map(name => given.kernels[name][state.size]).filter(Boolean);
-    const like = m => state.image.map(() => copy(others[m % others.length] ?? state.kernel[0][0]));
+    const like = m => each(() => copy(others[m % others.length] ?? state.kernel[0][0]));
     state.kernel = Array.from({ length: count }, (_, m) => state.kernel[m] ?? like(m));
   }
   function preset(name) {
     const pick = given.kernels[name], sizes = Object.keys(pick).map(Number);
     if (!pick[state.size]) state.size = sizes.includes(3) ? 3 : sizes[0];
-    if (name === "mix") state.kernel = [state.image.map(() => [[1 / state.image.length]])];
-    else if (name === "swap") state.kernel = state.image.map((_, m) => state.image.map((_, c) => [[+(m + c === state.image.length - 1)]]));
-    else state.kernel = state.kernel.map((k, m) => state.image.map((_, c) => m ? resized(k[c] ?? k[0], state.size, state.size) : copy(pick[state.size])));
+    const wide = state.image.length / state.groups;
+    if (name === "mix") state.kernel = Array.from({ length: state.groups }, () => each(() => [[1 / wide]]));
+    else if (name === "swap") state.kernel = state.image.map((_, m) => each(c => [[+(m % wide + c === wide - 1)]]));
+    else state.kernel = state.kernel.map((k, m) => each(c => m && state.groups === 1 ? resized(k[c] ?? k[0], state.size, state.size) : copy(pick[state.size])));
     state.named = name;
   }
   function sized(size) {
@@ -136,6 +151,7 @@ const arithmetic = (() => {
   function random() {
     let seed = 7;
     const next = () => { seed = (seed * 1103515245 + 12345) % 2147483648; return seed / 2147483648 - 0.5; };
+    state.groups = 1;
     state.kernel = [state.image.map(() => resized([], state.size, state.size).map(line => line.map(() => +(next() * 0.4).toFixed(3))))];
   }
   function lesson() {
@@ -210,7 +226,7 @@ const arithmetic = (() => {
     } else state.kernel.forEach((kernel, m) => {
       const own = node("div", "own"); own.dataset.map = m;
       kernel.forEach((taps, ch) => {
-        if (several || state.kernel.length > 1) own.append(node("p", "label", [state.kernel.length > 1 && `map ${m}`, several && `channel ${ch}`].filter(Boolean).join(", ")));
+        if (several || state.kernel.length > 1) own.append(node("p", "label", [state.kernel.length > 1 && `map ${m}`, several && `channel ${arithmetic.heard(question, m)[0] + ch}`].filter(Boolean).join(", ")));
         const made = grid(own, [taps[0].length, taps.length], (r, c) => {
           const cell = field("cell", taps[r][c], `weight (${r}, ${c})`, n => { state.kernel[m][ch][r][c] = n; if (state.named !== "learnable") state.named = "own"; });
           tint(cell, taps[r][c], most(state.kernel));
@@ -252,14 +268,14 @@ const arithmetic = (() => {
     const question = ask(), pools = state.mode !== "convolution", count = cells.output.length;
     if (!count) { $("sum").replaceChildren(node("p", "soft", "The window does not fit: take a smaller one, less dilation or more padding.")); $("where").textContent = ""; remember(); return; }
     const at = peek ?? state.at, m = Math.floor(at / (shown.rows * shown.columns)), r = Math.floor(at / shown.columns) % shown.rows, c = at % shown.columns;
-    const found = arithmetic.terms(question, m, r, c), value = shown.output[m][r][c];
+    const [from, reads] = arithmetic.heard(question, m), found = arithmetic.terms(question, m, r, c), value = shown.output[m][r][c];
     const under = new Map(found.map(t => [`${t.row},${t.column}`, t]));
-    cells.image.forEach((all, ch) => all.forEach(([y, x, cell]) => cell.classList.toggle("under", under.has(`${y},${x}`) && (!pools || ch === m))));
+    cells.image.forEach((all, ch) => all.forEach(([y, x, cell]) => cell.classList.toggle("under", under.has(`${y},${x}`) && ch >= from && ch < from + reads)));
     cells.output.forEach((cell, i) => { cell.classList.toggle("now", i === at); cell.classList.toggle("later", i > state.at && i !== at); });
     document.querySelectorAll(".own").forEach(own => own.classList.toggle("aside", +own.dataset.map !== m));
     $("slider").value = state.at;
     $("where").textContent = `${at + 1} of ${count}`;
-    const box = $("sum"), several = !pools && state.image.length > 1;
+    const box = $("sum"), several = reads > 1;
     box.replaceChildren();
     const head = node("p", "head");
     head.append(node("b", "", `${shown.output.length > 1 ? `map ${m}, ` : ""}row ${r}, column ${c}`));
@@ -285,7 +301,7 @@ const arithmetic = (() => {
       return made;
     };
     if (several) {
-      state.image.forEach((_, ch) => { const list = found.filter(t => t.channel === ch); box.append(line(`channel ${ch}`, list, list.reduce((sum, t) => sum + t.value * t.weight, 0))); });
+      state.image.forEach((_, ch) => { if (ch < from || ch >= from + reads) return; const list = found.filter(t => t.channel === ch); box.append(line(`channel ${ch}`, list, list.reduce((sum, t) => sum + t.value * t.weight, 0))); });
       const total = node("p", "terms"); total.append(node("span", "label", "together"), node("b", "result", say(value, 6))); box.append(total);
     } else { const made = line("", found); made.append(" = ", node("b", "result", say(value, 6))); box.append(made); }
     remember();
@@ -308,7 +324,7 @@ const arithmetic = (() => {
     const pools = state.mode !== "convolution", own = [state.image[0].length, state.image[0][0].length];
     $("cost").hidden = pools;
     if (pools) return;
-    const into = state.image.length, out = state.kernel.length, weights = into * out * question.size[0] * question.size[1];
+    const into = state.image.length, out = state.kernel.length, weights = into / state.groups * out * question.size[0] * question.size[1];
     for (const [rows, columns] of [own, [28, 28], [224, 224]]) {
       const r = arithmetic.outer(rows, question.size[0], question.stride[0], question.padding[0], question.dilation[0]), c = arithmetic.outer(columns, question.size[1], question.stride[1], question.padding[1], question.dilation[1]);
       const dense = rows * columns * into * r * c * out, work = weights * r * c, line = node("tr");
@@ -335,9 +351,9 @@ const arithmetic = (() => {
   function controls() {
     const pools = state.mode !== "convolution";
     document.querySelectorAll("[data-mode]").forEach(button => button.setAttribute("aria-pressed", button.dataset.mode === state.mode));
-    const show = { rows: state.image[0].length, columns: state.image[0][0].length, size: pools ? state.size : state.kernel[0][0].length, stride: state.stride, padding: ask().padding[0], dilation: ask().dilation[0], channels: state.image.length, maps: state.kernel.length };
+    const show = { rows: state.image[0].length, columns: state.image[0][0].length, size: pools ? state.size : state.kernel[0][0].length, stride: state.stride, padding: ask().padding[0], dilation: ask().dilation[0], channels: state.image.length, maps: state.kernel.length, groups: state.groups };
     for (const [name, value] of Object.entries(show)) $(name).textContent = value;
-    for (const name of ["maps"]) $(name).closest(".stepper").classList.toggle("off", pools);
+    for (const name of ["maps", "groups"]) $(name).closest(".stepper").classList.toggle("off", pools || (name === "groups" && state.image.length === 1));
     $("dilation").closest(".stepper").classList.toggle("off", state.mode === "average");
     $("picture").value = state.picture; $("named").value = state.named; $("named").disabled = pools;
     $("goal").value = state.goal;
@@ -355,20 +371,24 @@ const arithmetic = (() => {
     timer = setInterval(tick, +$("speed").value);
   }
 
-  const limits = { rows: [1, 12], columns: [1, 12], size: [1, 7], stride: [1, 4], padding: [0, 3], dilation: [1, 3], channels: [1, 4], maps: [1, 4] };
+  const limits = { rows: [1, 12], columns: [1, 12], size: [1, 7], stride: [1, 4], padding: [0, 3], dilation: [1, 3], channels: [1, 4], maps: [1, 4], groups: [1, 4] };
   const change = {
     rows: n => { state.image = state.image.map(g => resized(g, n, g[0].length)); state.picture = "own"; },
     columns: n => { state.image = state.image.map(g => resized(g, g.length, n)); state.picture = "own"; },
     size: sized, stride: n => { state.stride = n; }, padding: n => { state.padding = n; }, dilation: n => { state.dilation = n; },
-    channels: n => { channels(n); if (["mix", "swap"].includes(state.named)) preset(state.named); }, maps: n => { maps(n); if (state.named !== "own") state.named = n > 1 ? "own" : state.named; },
+    channels, groups: grouped, maps: n => { maps(n); if (state.named !== "own") state.named = n > 1 ? "own" : state.named; },
   };
   document.querySelectorAll(".stepper button").forEach(button => button.addEventListener("click", () => {
     const name = button.parentElement.querySelector("output").id, [low, high] = limits[name], now = +$(name).textContent;
-    const next = clamp(now + +button.value, Math.min(low, now), Math.max(high, now));
+    const by = +button.value * (name === "maps" ? state.groups : 1); /* every group makes as many maps */
+    let wanted = now + by;
+    if (name === "groups") while (wanted > 0 && wanted <= state.image.length && state.image.length % wanted) wanted += by;
+    const ends = [name === "maps" ? state.groups : low, name === "groups" ? state.image.length : high];
+    const next = by < 0 ? (wanted < ends[0] ? now : wanted) : wanted > ends[1] ? now : wanted;
     if (next !== now) { pause(); change[name](next); learnt = null; if (state.named === "learnable") random(); build(); }
   }));
   document.querySelectorAll("[data-mode]").forEach(button => button.addEventListener("click", () => { pause(); state.mode = button.dataset.mode; if (state.mode === "convolution") state.size = state.kernel[0][0].length; else { state.size = Math.max(state.size, 2); } build(); }));
-  $("picture").addEventListener("change", event => { const pick = given.images[event.target.value]; if (pick) { state.image = copy(pick); state.picture = event.target.value; state.kernel = state.kernel.map(k => state.image.map((_, c) => copy(k[c] ?? k[0]))); if (["mix", "swap"].includes(state.named)) preset(state.named); learnt = null; build(); } });
+  $("picture").addEventListener("change", event => { const pick = given.images[event.target.value]; if (pick) { state.image = copy(pick); state.picture = event.target.value; channels(pick.length); learnt = null; build(); } });
   $("named").addEventListener("change", event => {
     const name = event.target.value; learnt = null;
     if (name === "learnable") { state.named = name; state.size = given.kernels[state.goal]?.[state.size] ? state.size : 3; random(); }

@@ -70,6 +70,7 @@ def _start(slide: Slide) -> dict[str, Any]:
         "stride": slide.stride[0],
         "padding": slide.padding[0],
         "dilation": slide.dilation[0],
+        "groups": slide.groups,
     }
 
 

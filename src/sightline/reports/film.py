@@ -140,7 +140,7 @@ class _Frame:
         if count == 1:
             return name
         if name == "kernel":
-            m, c = divmod(i, len(self.slide.image))
+            m, c = self._reads(i)
             return f"map {m}, ch. {c}" if len(self.slide.output) > 1 else f"kernel, channel {c}"
         return f"{name}, {'channel' if name == 'image' else 'map'} {i}"
 
@@ -153,7 +153,7 @@ class _Frame:
         under = self._marked(name, i, step)
         texts = [say(float(n), 3) for n in values.ravel()]
         size = int(max(8, min(self.cell * 0.4, self.cell * 1.5 / max(map(len, texts)))))
-        soft = name == "kernel" and step is not None and i // len(self.slide.image) != step.map
+        soft = name == "kernel" and step is not None and self._reads(i)[0] != step.map
         read = self.slide.read
         for row in range(-down, rows + down):
             for column in range(-along, columns + along):
@@ -178,6 +178,11 @@ class _Frame:
         for row, column in under:
             x, y = corner[0] + (column + along) * self.cell, corner[1] + (row + down) * self.cell
             pen.rectangle((x + 1, y + 1, x + self.cell - 1, y + self.cell - 1), None, self.colours["mark"], 3)
+
+    def _reads(self, i: int) -> tuple[int, int]:
+        """Say which map the i-th kernel drawn makes, and which channel it reads."""
+        each = 1 if self.slide.kernel is None else self.slide.kernel.shape[1]
+        return i // each, self.slide.heard(i // each)[i % each]
 
     def _marked(self, name: str, i: int, step: Step | None) -> set[tuple[int, int]]:
         if step is None or name == "kernel":

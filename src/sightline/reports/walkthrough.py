@@ -22,10 +22,12 @@ def summary(slide: Slide) -> str:
         parts.append(f"window {by(slide.size)}")
     for name in ("stride", "padding", "dilation"):
         parts.append(f"{name} {_by(getattr(slide, name))}")
-    channels, maps = range(len(slide.image)), range(len(slide.output))
-    blocks = [_grids("image, channel", {f"{c}": _image(slide, c, None) for c in channels})]
+    if slide.groups > 1:
+        parts.append(f"groups {slide.groups}")
+    maps = range(len(slide.output))
+    blocks = [_grids("image, channel", {f"{c}": _image(slide, c, None) for c in range(len(slide.image))})]
     if slide.kernel is not None:
-        taps = {f"{c} to map {m}": _told(slide.kernel[m, c]) for m in maps for c in channels}
+        taps = {f"{c} to map {m}": _told(slide.kernel[m, i]) for m in maps for i, c in enumerate(slide.heard(m))}
         blocks.append(_grids("kernel, channel", taps))
     blocks.append(_grids("output, map", {f"{m}": _told(slide.output[m]) for m in maps}))
     told = [", ".join(parts), *slide.sizes(), "", *_side_by_side(blocks)]
@@ -50,13 +52,16 @@ def sums(slide: Slide, most: int | None = None) -> str:
 
 def frame(slide: Slide, step: Step) -> str:
     """Show the window where it is: the pixels under it in brackets, padding as dots, and the sum."""
-    channels = range(len(slide.image)) if slide.kernel is not None else (step.map,)
+    channels = slide.heard(step.map)
     title = (
         f"output ({step.map}, {step.row}, {step.column})" if len(slide.output) > 1 else f"({step.row}, {step.column})"
     )
+    if slide.kernel is not None and slide.groups > 1:
+        title += f", of channel{'s' * (len(channels) > 1)} {', '.join(map(str, channels))}"
     blocks = [_grids("image, channel", {f"{c}": _image(slide, c, step) for c in channels})]
     if slide.kernel is not None:
-        blocks.append(_grids("kernel, channel", {f"{c}": _told(slide.kernel[step.map, c]) for c in channels}))
+        taps = {f"{c}": _told(slide.kernel[step.map, i]) for i, c in enumerate(channels)}
+        blocks.append(_grids("kernel, channel", taps))
     return "\n".join([title, *_side_by_side(blocks), step.written])
 
 

@@ -90,13 +90,14 @@ class Slide:
     Attributes:
         kind: ``convolution``, ``max pool`` or ``average pool``.
         image: float64 (C, H, W).
-        kernel: float64 (M, C, k, l): one kernel of C channels for each of the M output maps; None for pools.
+        kernel: float64 (M, C / groups, k, l): one kernel for each of the M output maps; None for pools.
         bias: float64 (M,), one number for each map; zeros for pools.
         size: rows and columns under the window.
         stride: rows and columns from one window to the next.
         padding: rows and columns added at each border.
         dilation: rows and columns from one tap of the kernel to the next.
         output: float64 (M, H', W').
+        groups: parts that channels and maps are split into: a map reads the channels of its own part alone.
     """
 
     kind: str
@@ -108,6 +109,15 @@ class Slide:
     padding: Pair
     dilation: Pair
     output: Floats
+    groups: int = 1
+
+    def heard(self, m: int) -> range:
+        """Give the channels of the image that map ``m`` reads: those of its group; of a pool, its own."""
+        if self.kernel is None:
+            return range(m, m + 1)
+        count = self.kernel.shape[1]
+        first = m * self.groups // len(self.kernel) * count
+        return range(first, first + count)
 
     @property
     def read(self) -> NDArray[np.bool_]:
@@ -149,14 +159,14 @@ class Slide:
         share = 1.0 if self.kind == "max pool" else 1.0 / (self.size[0] * self.size[1])
         nothing = -np.inf if self.kind == "max pool" else 0.0
         terms = []
-        for channel in range(self.image.shape[0]) if self.kernel is not None else (m,):
+        for c, channel in enumerate(self.heard(m)):
             for i in range(self.size[0]):
                 for j in range(self.size[1]):
                     at = row * self.stride[0] - self.padding[0] + i * self.dilation[0]
                     to = column * self.stride[1] - self.padding[1] + j * self.dilation[1]
                     inside = 0 <= at < self.image.shape[1] and 0 <= to < self.image.shape[2]
                     value = float(self.image[channel, at, to]) if inside else nothing
-                    weight = share if self.kernel is None else float(self.kernel[m, channel, i, j])
+                    weight = share if self.kernel is None else float(self.kernel[m, c, i, j])
                     terms.append(Term(channel, at, to, value, weight, not inside))
         return Step(self.kind, *places, tuple(terms), float(self.bias[m]), float(self.output[places]))
 
@@ -191,34 +201,42 @@ def convolve(
     stride: int | Pair = 1,
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
+    groups: int = 1,
 ) -> Slide:
     """Slide a kernel over an image, as ``torch.nn.functional.conv2d`` does: multiply what lies on each other, add up.
 
     Args:
         image: (H, W), or (C, H, W).
-        kernel: (k, l), the same for every channel; (C, k, l); or (M, C, k, l) for M output maps.
+        kernel: (k, l), the same for every channel; (C, k, l); or (M, C, k, l) for M output maps. With groups, a map's
+            kernel has C / groups channels, and one kernel alone serves every group.
         bias: (M,), added to each map; None adds nothing.
         stride: from one window to the next: one number, or (rows, columns); at least 1.
         padding: zeros around the image, likewise; at least 0.
         dilation: from one tap of the kernel to the next, likewise; at least 1.
+        groups: parts that channels and maps are split into, each convolved by itself; as many as channels: depthwise.
 
     Raises:
         SettingsError: something is out of range, shapes do not fit, or the kernel does not fit into the image.
     """
     pixels, taps = checked(image), _numbers("kernel", kernel)
-    channels = pixels.shape[0]
+    channels = grouped(pixels.shape[0], groups)
     if taps.ndim == 2:
         taps = np.repeat(taps[None], channels, axis=0)
     if taps.ndim == 3:
-        taps = taps[None]
+        taps = np.repeat(taps[None], groups, axis=0)
     if taps.ndim != 4 or not taps.size:
         raise SettingsError(
             f"a kernel of shape {np.shape(kernel)} is none.", "Give (k, l), (C, k, l) or (M, C, k, l) numbers."
         )
     if taps.shape[1] != channels:
         raise SettingsError(
-            f"the kernel is made for {taps.shape[1]} channels, and the image has {channels}.",
+            f"the kernel is made for {taps.shape[1]} channels, and {'a group' if groups > 1 else 'the image'} has "
+            f"{channels}.",
             "Give one kernel of rows and columns for every channel, or one for all of them.",
+        )
+    if len(taps) % groups:
+        raise SettingsError(
+            f"{len(taps)} output maps cannot be split into {groups} groups.", f"Take a multiple of {groups} kernels."
         )
     added = np.zeros(len(taps)) if bias is None else np.atleast_1d(_numbers("bias", bias))
     if added.shape != (len(taps),):
@@ -227,8 +245,13 @@ def convolve(
     ways = (_pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1))
     output = np.broadcast_to(added[:, None, None], (len(taps), *_fits(pixels, size, *ways))).copy()
     for i, j, patch in patches(pixels, size, *ways, 0.0):
-        output += np.einsum("mc,chw->mhw", taps[:, :, i, j], patch)
-    return Slide("convolution", pixels, taps, added, size, *ways, output)
+        parts = np.einsum(
+            "gmc,gchw->gmhw",
+            taps[:, :, i, j].reshape(groups, -1, channels),
+            patch.reshape(groups, channels, *patch.shape[1:]),
+        )
+        output += parts.reshape(output.shape)
+    return Slide("convolution", pixels, taps, added, size, *ways, output, groups)
 
 
 def pool(
@@ -276,7 +299,13 @@ def pool(
 
 
 def cost(
-    shape: tuple[int, int, int], maps: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+    shape: tuple[int, int, int],
+    maps: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
 ) -> Row:
     """Count what a convolution needs: the row of ``sightline models``; its ``dense`` is what a dense layer needs.
 
@@ -287,11 +316,12 @@ def cost(
         stride: from one window to the next.
         padding: zeros around the image.
         dilation: from one tap to the next.
+        groups: parts that channels and maps are split into.
 
     Raises:
         ModelError: the kernel does not fit.
     """
-    layer = Conv(kernel, stride=stride, padding=padding, dilation=dilation, maps=maps, bias=False)
+    layer = Conv(kernel, stride=stride, padding=padding, dilation=dilation, maps=maps, groups=groups, bias=False)
     return table(Plan("convolution", chain(("conv", layer)), shape, ()))[0]
 
 
@@ -311,6 +341,17 @@ def _inside(value: float) -> str:
 
 def _exact(value: float) -> bool:
     return not isfinite(value) or abs(float(say(value)) - value) <= 1e-12 * max(1.0, abs(value))
+
+
+def grouped(channels: int, groups: int) -> int:
+    """Give the channels of each group, or say why there are no such groups."""
+    if groups < 1 or channels % groups:
+        fits = [str(n) for n in range(1, channels + 1) if channels % n == 0]
+        raise SettingsError(
+            f"{channels} channel{'s' * (channels != 1)} cannot be split into {groups} groups.",
+            f"Possible: {', '.join(fits)}; as many groups as channels make a depthwise convolution.",
+        )
+    return channels // groups
 
 
 def checked(image: ArrayLike) -> Floats:

@@ -174,8 +174,14 @@ def image(given: str, side: int = 8, *, colour: bool = False) -> Floats:
     return np.asarray(found[0], np.float64)
 
 
-def weights(given: str, size: int = 3, channels: int = 1) -> Floats:
+def weights(given: str, size: int = 3, channels: int = 1, groups: int = 1) -> Floats:
     """Read a kernel: one of ``KERNELS``, or numbers as in ``numbers``.
+
+    Args:
+        given: name or numbers.
+        size: of a named kernel.
+        channels: of each group.
+        groups: a named kernel, or one of a single map, is repeated for each.
 
     Returns:
         float64 (M, C, k, l); kernels of one channel are repeated for all ``channels``.
@@ -184,9 +190,10 @@ def weights(given: str, size: int = 3, channels: int = 1) -> Floats:
         SettingsError: it is neither.
     """
     if given in KERNELS:
-        return kernel(given, size, channels)
+        return np.tile(kernel(given, size, channels), (groups, 1, 1, 1))
     found = numbers(given, f"There are the kernels {', '.join(KERNELS)}.")
-    return np.repeat(found, channels, axis=1) if found.shape[1] == 1 else found
+    found = np.repeat(found, channels, axis=1) if found.shape[1] == 1 else found
+    return np.repeat(found, groups, axis=0) if len(found) == 1 else found
 
 
 def numbers(given: str, else_: str = "") -> Floats:

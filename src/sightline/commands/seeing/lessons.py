@@ -36,6 +36,9 @@ def arithmetic(
     stride: Annotated[str | None, typer.Option("--stride", help="From one window to the next: 2, or 2,1.")] = None,
     padding: Annotated[str, typer.Option("--padding", help="Zeros around the image.")] = "0",
     dilation: Annotated[str, typer.Option("--dilation", help="From one tap of the kernel to the next.")] = "1",
+    groups: Annotated[
+        int, typer.Option("--groups", min=1, help="Parts of channels and maps; as many as channels: depthwise.")
+    ] = 1,
     pool: Annotated[str | None, typer.Option("--pool", metavar="max|average", help="Pool instead.")] = None,
     side: Annotated[int, typer.Option("--side", min=1, max=64, help="Pixels along the side of a named image.")] = 8,
     colour: Annotated[bool, typer.Option("--colour", help="Keep red, green and blue of an image file apart.")] = False,
@@ -59,8 +62,10 @@ def arithmetic(
     from sightline.reports.film import form_of, learning
     from sightline.seeing import learnable, sliding, stencils
 
-    if pool is not None and (learn or cost):
-        raise SettingsError("a pool has no weights.", "Leave out --pool, or --learn and --cost.")
+    if pool is not None and (learn or cost or groups > 1):
+        raise SettingsError("a pool has no weights.", "Leave out --pool, or --learn, --cost and --groups.")
+    if learn and groups > 1:
+        raise SettingsError("a kernel is learnt over all channels.", "Leave out --learn or --groups.")
     form = None if film is None else form_of(film)
     pixels, both = stencils.image(image, side, colour=colour), _pair("size", size)
     moves, pads, taps = _pair("stride", stride or "1"), _pair("padding", padding), _pair("dilation", dilation)
@@ -69,8 +74,8 @@ def arithmetic(
     else:
         if both[0] != both[1]:
             raise SettingsError(f"--size {size}: a named kernel is square.", "Give one number, or a kernel of numbers.")
-        weights = stencils.weights(kernel, both[0], len(pixels))
-        slide = sliding.convolve(pixels, weights, stride=moves, padding=pads, dilation=taps)
+        weights = stencils.weights(kernel, both[0], sliding.grouped(len(pixels), groups), groups)
+        slide = sliding.convolve(pixels, weights, stride=moves, padding=pads, dilation=taps, groups=groups)
     found = None
     if learn:
         found = learnable.learn(
@@ -96,7 +101,7 @@ def arithmetic(
     if cost:
         shapes = [(len(pixels), n, n) for n in sorted({pixels.shape[1], 28, 224})]
         shapes = [shape for shape in shapes if shape[1] + 2 * pads[0] > taps[0] * (slide.size[0] - 1)]
-        ways = (len(slide.output), slide.size[0], moves[0], pads[0], taps[0])
+        ways = (len(slide.output), slide.size[0], moves[0], pads[0], taps[0], groups)
         print(walkthrough.costs([sliding.cost(shape, *ways) for shape in shapes]))
     elif step is not None:
         print(walkthrough.frame(slide, step))
@@ -117,6 +122,7 @@ def _plain(slide: Slide) -> dict[str, object]:
         "stride": slide.stride,
         "padding": slide.padding,
         "dilation": slide.dilation,
+        "groups": slide.groups,
         "output": [
             [[n if abs(n) < float("inf") else None for n in row] for row in grid] for grid in slide.output.tolist()
         ],
