@@ -96,7 +96,9 @@ def test_the_slope_of_the_page_is_torchs(browser: Browser, page: Path) -> None:
         question["bias"] = None
         x, weights = (torch.tensor(question[name], dtype=torch.float64) for name in ("image", "kernel"))
         weights.requires_grad_()
-        output = F.conv2d(x, weights, None, question["stride"], question["padding"], question["dilation"], question["groups"])
+        output = F.conv2d(
+            x, weights, None, question["stride"], question["padding"], question["dilation"], question["groups"]
+        )
         target = torch.ones_like(output)
         loss = ((output - target) ** 2).mean()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -11,12 +11,18 @@ from sightline.seeing.nature import Nature, frequencies, hartley
 CONTRAST = 4.0
 """Deviation of an image whose coefficients are 1, before the squashing into the range."""
 
+BEYOND = 0.05
+"""How far the squashing reaches beyond the range on either side, as a share of it; what lies there is cut off.
+
+Without it, black and white are never reached: clothes and digits are full of them, and images would fall short.
+"""
+
 
 class Canvas:
     """Images painted by waves: ascent on their coefficients reaches coarse and fine structure at their natural pace.
 
     Each coefficient counts as much as waves of its frequency do in natural images, channels are mixed as they go
-    together there, and a sigmoid keeps every value in the range of the data (Olah et al. 2017, preconditioning). The
+    together there, and a sigmoid, cut off, keeps every value in the range of the data (Olah et al. 2017). The
     waves are a Hartley transform, two real matrix products for an image, so that no device needs an FFT.
 
     Args:
@@ -36,7 +42,7 @@ class Canvas:
         self._colours = nature.colours.to(device)
         each = (1, -1, *[1] * len(positions))
         self._low, self._span = nature.low.to(device).view(each), (nature.high - nature.low).to(device).view(each)
-        self._middle = torch.logit(nature.mean).to(device).view(each)
+        self._middle = _unsquash(nature.mean).to(device).view(each)
 
     def noise(self, count: int, *, seed: int, spread: float = 0.01) -> Tensor:
         """Draw coefficients to begin with: (count, C, *positions), normal with deviation ``spread``.
@@ -52,11 +58,11 @@ class Canvas:
         """Turn coefficients (B, C, *positions) into inputs of the network, of the same shape."""
         x = self._transform(coefficients * self._weight)
         x = torch.tensordot(x, self._colours, dims=([1], [1])).movedim(-1, 1)
-        return self._low + self._span * torch.sigmoid(self._middle + x)
+        return self._low + self._span * _squash(self._middle + x)
 
     def read(self, images: Tensor) -> Tensor:
-        """Find the coefficients that paint images (B, C, *positions), clipped to 1 and 99 % of the range."""
-        x = torch.logit(((images.to(self.device) - self._low) / self._span).clamp(0.01, 0.99)) - self._middle
+        """Find the coefficients that paint images (B, C, *positions), clipped to the range."""
+        x = _unsquash(((images.to(self.device) - self._low) / self._span).clamp(0, 1)) - self._middle
         x = torch.tensordot(x, torch.linalg.inv(self._colours), dims=([1], [1])).movedim(-1, 1)
         return self._transform(x) / self._weight
 
@@ -64,3 +70,11 @@ class Canvas:
         for axis, waves in enumerate(self._waves, start=2):
             x = torch.tensordot(x, waves, dims=([axis], [0])).movedim(-1, axis)
         return x
+
+
+def _squash(x: Tensor) -> Tensor:
+    return (torch.sigmoid(x) * (1 + 2 * BEYOND) - BEYOND).clamp(0, 1)
+
+
+def _unsquash(share: Tensor) -> Tensor:
+    return torch.logit((share + BEYOND) / (1 + 2 * BEYOND))

@@ -26,6 +26,15 @@ RATE = 0.05
 CAREFUL = 0.2
 """Share of ``RATE`` for images that are held still: what is found nowhere else lies where functions are rough."""
 
+OPEN = 0.3
+"""Share of the gradient that passes silent rectifiers at first; falls to 0 in ``OPENING`` steps, or half of all.
+
+Without it, a corner of the noise that happened to silence a unit stays as it was, black in a white image.
+"""
+
+OPENING = 64
+"""Steps after which rectifiers let nothing pass."""
+
 LOOK = 16
 """Steps from one look at the clean image to the next."""
 
@@ -79,6 +88,7 @@ def dream(
     nature: Nature | None = None,
     known: Layers | None = None,
     examples: Tensor | None = None,
+    scores: Tensor | None = None,
     begin: Tensor | None = None,
     steps: int = 256,
     diversity: float = 0.0,
@@ -97,8 +107,9 @@ def dream(
         shape: (C, *positions) of an image.
         nature: what the data are like; None: usual values.
         known: the model's layers, if they are known already.
-        examples: float (N, C, *positions): where an objective stays silent, it starts again at the one that excites
-            it most.
+        examples: float (N, C, *positions): where an objective stays silent, or is excited less than by one of these,
+            it starts again at the one that excites it most.
+        scores: float (objectives, N), every objective on every example, if they are known.
         begin: float (C, *positions), a photo to start at instead of noise.
         steps: at most; an image without gain for long is finished earlier.
         diversity: above 0, images for the same objective are pushed apart: by the cosine of the Gram matrices of the
@@ -117,7 +128,7 @@ def dream(
     classes = logits(model, canvas.paint(canvas.noise(1, seed=seed))).shape[1] if outside else 0
     for objective in objectives:
         check(objective, known, classes)
-    repeats = [sum(o is objective for o in objectives[:i]) for i, objective in enumerate(objectives)]
+    repeats = [_before(objectives, i) for i in range(len(objectives))]
     stop = not outside and all(known[name].calls == 1 for name in wanted)
     with Taps(model, wanted, stop=stop) as taps, differentiable(model):
         ascent = _Ascent(taps, canvas, known, steps, diversity, seed, progress or Progress(quiet=True))
@@ -126,36 +137,56 @@ def dream(
                 objectives, canvas.read(begin[None]).repeat(len(objectives), *[1] * len(shape)), "a photo"
             )
         else:
-            found = ascent.run(objectives, canvas.noise(max(repeats) + 1, seed=seed)[repeats], "noise")
-            found = _awake(ascent, objectives, found, examples)
+            found = ascent.run(objectives, canvas.noise(max(repeats) + 1, seed=seed)[repeats], "noise", opening=True)
+            found = _again(ascent, objectives, found, examples, scores)
     said = logits(model, torch.stack([one.image for one in found]))
     return [replace(one, logits=said[i]) for i, one in enumerate(found)]
 
 
-def _awake(
-    ascent: _Ascent, objectives: Sequence[Objective], found: list[Dream], examples: Tensor | None
+def _again(
+    ascent: _Ascent, objectives: Sequence[Objective], found: list[Dream], examples: Tensor | None, scores: Tensor | None
 ) -> list[Dream]:
     """Begin again where nothing moved: at strong noise, at the example that excites it most, then held still.
 
+    What moved, but not as far as the data get, begins again at an example, too (unless images are to be diverse).
     Movements make images robust. Where what excites a unit is destroyed by any of them, as in deep networks that have
     learnt nothing, only an image that is not moved finds it, in smaller steps.
     """
     for again in ("strong noise", "an example", "noise held still"):
-        silent = [i for i, one in enumerate(found) if not one.moved]
-        asked = [objectives[i] for i in silent]
-        if not asked or (again == "an example" and examples is None):
+        rows = [i for i, one in enumerate(found) if not one.moved]
+        if again == "an example":
+            if examples is None or not len(examples):
+                continue
+            if scores is None:
+                scores = evaluate(ascent.taps, objectives, examples, ascent.known)
+            if not ascent.diversity:
+                rows = [i for i, one in enumerate(found) if not one.moved or _short(one, float(scores[i].max()))]
+        if not rows:
             continue
-        still = again == "noise held still"
-        if still:
-            coefficients = ascent.canvas.noise(len(asked), seed=ascent.seed)
-        elif again == "strong noise" or examples is None:
-            coefficients = ascent.canvas.noise(len(asked), seed=ascent.seed + 1, spread=1.0)
+        asked, still = [objectives[i] for i in rows], again == "noise held still"
+        if again == "an example" and examples is not None and scores is not None:
+            order = scores[rows].argsort(dim=1, descending=True)
+            places = [
+                min(_before(objectives, i), len(examples) - 1) for i in rows
+            ]  # each repeat has an example of its own
+            coefficients = ascent.canvas.read(examples[order[range(len(rows)), places]])
+        elif still:
+            coefficients = ascent.canvas.noise(len(rows), seed=ascent.seed)
         else:
-            best = evaluate(ascent.taps, asked, examples, ascent.known).argmax(dim=1)
-            coefficients = ascent.canvas.read(examples[best])
-        for i, one in zip(silent, ascent.run(asked, coefficients, again, still=still), strict=True):
+            coefficients = ascent.canvas.noise(len(rows), seed=ascent.seed + 1, spread=1.0)
+        for i, one in zip(rows, ascent.run(asked, coefficients, again, still=still), strict=True):
             found[i] = replace(one, start=found[i].start) if one.value > found[i].value else found[i]
     return found
+
+
+def _short(one: Dream, natural: float) -> bool:
+    """Whether an image gets less far than the best example, by more than a thousandth of the way."""
+    return one.value < natural - 1e-3 * abs(natural - one.start)
+
+
+def _before(objectives: Sequence[Objective], i: int) -> int:
+    """Count how many before the i-th are the same."""
+    return sum(other is objectives[i] for other in objectives[:i])
 
 
 class _Ascent:
@@ -174,10 +205,13 @@ class _Ascent:
         self.taps, self.canvas, self.known = taps, canvas, known
         self.steps, self.diversity, self.seed, self.progress = steps, diversity, seed, progress
 
-    def run(self, objectives: Sequence[Objective], begin: Tensor, woken: str, *, still: bool = False) -> list[Dream]:
-        """Climb from coefficients (B, C, *positions), one for each objective; ``still``: without movements, with care.
+    def run(
+        self, objectives: Sequence[Objective], begin: Tensor, woken: str, *, still: bool = False, opening: bool = False
+    ) -> list[Dream]:
+        """Climb from coefficients (B, C, *positions), one for each objective.
 
-        What is finished is no longer computed, unless images are to be diverse.
+        ``still``: without movements, with care; ``opening``: silent rectifiers let a share pass at first. What is
+        finished is no longer computed, unless images are to be diverse.
         """
         numbers = torch.Generator().manual_seed(self.seed)
         coefficients = begin.clone()
@@ -189,7 +223,8 @@ class _Ascent:
         with self.progress.task(f"from {woken}", self.steps) as task:
             for step in range(1, self.steps + 1):
                 asked = [objectives[i] for i in rows]
-                coefficients.grad[rows] = -self._uphill(asked, coefficients[rows], numbers, still)
+                share = max(0.0, OPEN * (1 - step / min(OPENING, max(self.steps // 2, 1)))) if opening else 0.0
+                coefficients.grad[rows] = -self._uphill(asked, coefficients[rows], numbers, still, share)
                 climber.step()
                 task.advance()
                 if step % LOOK == 0 or step == self.steps:
@@ -203,11 +238,15 @@ class _Ascent:
         ]
 
     def _uphill(
-        self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, still: bool
+        self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, still: bool, share: float
     ) -> Tensor:
-        """Give the gradients, (B, C, *positions); where rectifiers block all of one, the way around them."""
+        """Give the gradients, (B, C, *positions); where rectifiers block all of one, the way around them.
+
+        ``share`` of it passes silent rectifiers anyway.
+        """
         moves = numbers.get_state()
-        gradient = self._slope(objectives, coefficients, numbers, still)
+        with Redirected(share) if share else nullcontext():
+            gradient = self._slope(objectives, coefficients, numbers, still)
         silent = (gradient.flatten(1).abs().amax(dim=1) == 0).nonzero()[:, 0].tolist()
         if silent:
             beside = range(len(objectives)) if self.diversity else silent

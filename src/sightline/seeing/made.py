@@ -19,10 +19,7 @@ from sightline.seeing.trust import shuffled
 BATCH = 16
 """Images that are made at once: what is finished is kept, so an interruption costs at most so many."""
 
-SEEDS = 256
-"""Examples that an image may begin at where noise finds nothing."""
-
-VERSION = 2
+VERSION = 3
 """Of the recipe: what another one made is not taken for this one's."""
 
 
@@ -47,6 +44,7 @@ def made(
     recipe: Recipe,
     *,
     learnt: bool = True,
+    scores: torch.Tensor | None = None,
     kept: Kept | None = None,
     progress: Progress | None = None,
 ) -> list[Dream]:
@@ -57,6 +55,8 @@ def made(
         wanted: objectives, each with the text that names it; a text that comes twice gives two images.
         recipe: how.
         learnt: False makes them for the same network with its weights shuffled.
+        scores: float (targets, N), each objective on every example of the subject: where noise finds less than the
+            examples hold, the image begins at the best of these; None: it stays with noise.
         kept: where images are looked up and kept.
         progress: shows the work.
 
@@ -88,18 +88,14 @@ def made(
         for group in _groups(missing, wanted):
             images = dream(
                 model, [wanted[i][1] for i in group], subject.shape, nature=subject.nature, known=subject.layers,
-                examples=_seeds(subject) if learnt else None, progress=progress, **asdict(recipe),
+                examples=None if scores is None else subject.examples,
+                scores=None if scores is None else scores[group], progress=progress, **asdict(recipe),
             )  # fmt: skip
             for i, one in zip(group, images, strict=True):
                 found[i] = one
                 kept.write(name(i), _arrays(one))
             task.advance(len(group))
     return [found[i] for i in range(len(texts))]
-
-
-def _seeds(subject: Subject) -> torch.Tensor | None:
-    count = len(subject.examples)
-    return subject.examples[torch.linspace(0, count - 1, min(count, SEEDS)).long()] if count else None
 
 
 def _groups(rows: Sequence[int], wanted: Sequence[tuple[str, Objective]]) -> list[list[int]]:

@@ -108,15 +108,15 @@ def portraits(
     asked = [objective for _, objective in wanted]
     tested = [i for i, (text, _) in enumerate(wanted) if controlled is None or text in controlled]
     recipe = Recipe(steps, seed, diversity)
-    found = made(subject, wanted, recipe, kept=kept, progress=progress)
-    empty = made(subject, [wanted[i] for i in tested], recipe, learnt=False, kept=kept, progress=progress)
-    controls = dict(zip(tested, (one.image for one in empty), strict=True))
-    if not len(subject.examples):
-        nothing = float("nan")
-        return [_portrait(one, controls.get(i), torch.tensor([nothing]), (), nothing) for i, one in enumerate(found)]
-    if scores is None:
+    if len(subject.examples) and scores is None:
         with Taps(subject.model, [name for name in _layers(asked) if name != LOGITS]) as taps:
             scores = evaluate(taps, asked, subject.examples, subject.layers)
+    found = made(subject, wanted, recipe, scores=scores, kept=kept, progress=progress)
+    empty = made(subject, [wanted[i] for i in tested], recipe, learnt=False, kept=kept, progress=progress)
+    controls = dict(zip(tested, (one.image for one in empty), strict=True))
+    if scores is None:
+        nothing = float("nan")
+        return [_portrait(one, controls.get(i), torch.tensor([nothing]), (), nothing) for i, one in enumerate(found)]
     strongest = scores.argsort(dim=1, descending=True)[:, :STRONGEST]
     ways = paths(subject, asked, torch.stack([one.image for one in found]), strongest)
     return [

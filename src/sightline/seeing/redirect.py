@@ -1,4 +1,4 @@
-"""Rectifiers that block every gradient -> rectifiers that let pass what would wake a unit up."""
+"""Rectifiers that block gradients -> rectifiers that let pass what would wake a unit up."""
 
 from __future__ import annotations
 
@@ -12,20 +12,28 @@ from torch.overrides import TorchFunctionMode
 
 
 class Redirected(TorchFunctionMode):
-    """Inside, gradients of rectifiers go on where an example would otherwise get none at all.
+    """Inside, gradients of rectifiers go on where an example would otherwise get none at all, or by a share anywhere.
 
     A unit that is silent everywhere on an image gives no hint how to wake it. For such examples, and only for them,
     the gradient passes wherever it asks for more (the idea of lucid's redirected ReLU, which is on for the first 16
-    steps; here it is on whenever an image would get no gradient at all, and never for others). All ways to call a
-    rectifier are heard: modules, functions, methods, in place or not. What is computed forward stays the same.
+    steps). With a ``share``, that much of the gradient passes wherever a unit is silent: an image that begins as noise
+    is not held where a unit happened to be silent first. All ways to call a rectifier are heard: modules, functions,
+    methods, in place or not. What is computed forward stays the same.
+
+    Args:
+        share: of the gradient that passes silent units, 0..1; 0: only where an example would get none.
     """
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.share = share
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[Any], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Replace rectifiers; everything else is what it was."""
         if func in RECTIFIERS:
-            return _Rectify.apply(args[0] if args else kwargs["input"])  # type: ignore[no-untyped-call]
+            return _Rectify.apply(args[0] if args else kwargs["input"], self.share)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
@@ -36,13 +44,16 @@ class _Rectify(torch.autograd.Function):
     """max(x, 0), with a way out for examples whose gradient would vanish; a loss is to fall."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, share: float) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.share = share
         return x.clamp(min=0)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (x,), (gradient,) = ctx.saved_tensors, gradients
+        if ctx.share:
+            return torch.where(x > 0, gradient, ctx.share * gradient), None
         usual = gradient * (x > 0)
         blocked = usual.flatten(1).abs().amax(dim=1) == 0
-        return torch.where(blocked.view(-1, *[1] * (x.ndim - 1)), gradient.clamp(max=0), usual)
+        return torch.where(blocked.view(-1, *[1] * (x.ndim - 1)), gradient.clamp(max=0), usual), None
