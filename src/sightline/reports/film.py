@@ -12,7 +12,8 @@ import numpy as np
 
 from sightline.errors import SettingsError
 from sightline.seeing.learnable import Learnt
-from sightline.seeing.sliding import Floats, Slide, Step, say
+from sightline.seeing.sliding import Slide, Step, say
+from sightline.seeing.windows import Floats
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sightline.models.arithmetic import Row
 from sightline.models.plan import by
 from sightline.seeing.learnable import Learnt
-from sightline.seeing.sliding import Floats, Pair, Slide, Step, say
+from sightline.seeing.sliding import Slide, Step, say
+from sightline.seeing.windows import Floats, Pair
 
 WIDTH = 100
 """Columns that tables may take side by side."""

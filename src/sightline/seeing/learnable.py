@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sightline.errors import SettingsError
-from sightline.seeing.sliding import Floats, Pair, Slide, checked, convolve, patches, say
+from sightline.seeing.sliding import Slide, convolve, say
+from sightline.seeing.windows import Floats, Pair, checked, patches
 
 
 @dataclass(frozen=True, eq=False)

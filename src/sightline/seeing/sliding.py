@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sightline.errors import SettingsError
 from sightline.models.arithmetic import Row, table
-from sightline.models.plan import Conv, Plan, by, chain, window_size
-
-Floats = NDArray[np.float64]
-Pair = tuple[int, int]
+from sightline.models.plan import Conv, Plan, by, chain
+from sightline.seeing.windows import Floats, Pair, checked, fits, grouped, numbers, pair, patches
 
 DIGITS = 4
 """Digits that count when a number is written."""
@@ -218,7 +216,7 @@ def convolve(
     Raises:
         SettingsError: something is out of range, shapes do not fit, or the kernel does not fit into the image.
     """
-    pixels, taps = checked(image), _numbers("kernel", kernel)
+    pixels, taps = checked(image), numbers("kernel", kernel)
     channels = grouped(pixels.shape[0], groups)
     if taps.ndim == 2:
         taps = np.repeat(taps[None], channels, axis=0)
@@ -238,12 +236,12 @@ def convolve(
         raise SettingsError(
             f"{len(taps)} output maps cannot be split into {groups} groups.", f"Take a multiple of {groups} kernels."
         )
-    added = np.zeros(len(taps)) if bias is None else np.atleast_1d(_numbers("bias", bias))
+    added = np.zeros(len(taps)) if bias is None else np.atleast_1d(numbers("bias", bias))
     if added.shape != (len(taps),):
         raise SettingsError(f"{added.size} biases do not fit {len(taps)} output maps.", "Give one for each map.")
     size: Pair = (taps.shape[2], taps.shape[3])
-    ways = (_pair("stride", stride, 1), _pair("padding", padding, 0), _pair("dilation", dilation, 1))
-    output = np.broadcast_to(added[:, None, None], (len(taps), *_fits(pixels, size, *ways))).copy()
+    ways = (pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1))
+    output = np.broadcast_to(added[:, None, None], (len(taps), *fits(pixels, size, *ways))).copy()
     for i, j, patch in patches(pixels, size, *ways, 0.0):
         parts = np.einsum(
             "gmc,gchw->gmhw",
@@ -278,11 +276,11 @@ def pool(
     """
     if kind not in ("max", "average"):
         raise SettingsError(f"pool '{kind}' is not known.", "There are max and average.")
-    pixels, window = checked(image), _pair("size", size, 1)
+    pixels, window = checked(image), pair("size", size, 1)
     ways = (
-        window if stride is None else _pair("stride", stride, 1),
-        _pair("padding", padding, 0),
-        _pair("dilation", dilation, 1),
+        window if stride is None else pair("stride", stride, 1),
+        pair("padding", padding, 0),
+        pair("dilation", dilation, 1),
     )
     if any(2 * p > k for p, k in zip(ways[1], window, strict=True)):
         raise SettingsError(
@@ -291,7 +289,7 @@ def pool(
         )
     if kind == "average" and ways[2] != (1, 1):
         raise SettingsError("an average pool has no dilation.", "Leave dilation at 1, or take a max pool.")
-    shape = (len(pixels), *_fits(pixels, window, *ways))
+    shape = (len(pixels), *fits(pixels, window, *ways))
     output = np.full(shape, -np.inf) if kind == "max" else np.zeros(shape)
     for _, _, patch in patches(pixels, window, *ways, -np.inf if kind == "max" else 0.0):
         output = np.maximum(output, patch) if kind == "max" else output + patch / (window[0] * window[1])
@@ -341,74 +339,6 @@ def _inside(value: float) -> str:
 
 def _exact(value: float) -> bool:
     return not isfinite(value) or abs(float(say(value)) - value) <= 1e-12 * max(1.0, abs(value))
-
-
-def grouped(channels: int, groups: int) -> int:
-    """Give the channels of each group, or say why there are no such groups."""
-    if groups < 1 or channels % groups:
-        fits = [str(n) for n in range(1, channels + 1) if channels % n == 0]
-        raise SettingsError(
-            f"{channels} channel{'s' * (channels != 1)} cannot be split into {groups} groups.",
-            f"Possible: {', '.join(fits)}; as many groups as channels make a depthwise convolution.",
-        )
-    return channels // groups
-
-
-def checked(image: ArrayLike) -> Floats:
-    """Give an image as float64 (C, H, W), or say why it is none."""
-    pixels = _numbers("image", image)
-    if pixels.ndim == 2:
-        pixels = pixels[None]
-    if pixels.ndim != 3 or not pixels.size:
-        raise SettingsError(f"an image of shape {np.shape(image)} is none.", "Give (H, W) or (C, H, W) numbers.")
-    return pixels
-
-
-def _numbers(name: str, given: ArrayLike) -> Floats:
-    try:
-        numbers = np.asarray(given, np.float64).copy()
-    except (TypeError, ValueError):
-        raise SettingsError(f"the {name} is not a table of numbers.", "Give rows of the same length.") from None
-    if not np.isfinite(numbers).all():
-        raise SettingsError(f"the {name} holds numbers that are not finite.", "Leave out NaN and infinity.")
-    return numbers
-
-
-def _pair(name: str, given: int | Pair, low: int) -> Pair:
-    both = (given, given) if isinstance(given, int | np.integer) else tuple(given)
-    if len(both) != 2 or not all(isinstance(n, int | np.integer) and n >= low for n in both):
-        raise SettingsError(
-            f"{name} {given} is not possible.", f"Give a whole number from {low} on, or two: rows, columns."
-        )
-    return int(both[0]), int(both[1])
-
-
-def _fits(image: Floats, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
-    """Give rows and columns of the output, or say why the window does not fit."""
-    n = image.shape[1:]
-    rows, columns = (window_size(n[a], size[a], stride[a], padding[a], dilation[a]) for a in (0, 1))
-    if min(rows, columns) < 1:
-        spread = by(tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)))
-        room = by(tuple(m + 2 * p for m, p in zip(n, padding, strict=True)))
-        raise SettingsError(
-            f"a window of {by(size)}{f', {spread} with its dilation,' if max(dilation) > 1 else ''} does not fit into "
-            f"an image of {by(n)}{f', {room} with its padding' if any(padding) else ''}.",
-            "Take a smaller window, less dilation or more padding.",
-        )
-    return rows, columns
-
-
-def patches(
-    image: Floats, size: Pair, stride: Pair, padding: Pair, dilation: Pair, fill: float
-) -> Iterator[tuple[int, int, Floats]]:
-    """Yield, for every tap of the window, its place (i, j) and what it meets: float64 (C, H', W')."""
-    rows, columns = _fits(image, size, stride, padding, dilation)
-    padded = np.pad(image, ((0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=fill)
-    for i in range(size[0]):
-        for j in range(size[1]):
-            down, along = i * dilation[0], j * dilation[1]
-            ends = down + (rows - 1) * stride[0] + 1, along + (columns - 1) * stride[1] + 1
-            yield i, j, padded[:, down : ends[0] : stride[0], along : ends[1] : stride[1]]
 
 
 def _list(places: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline.errors import SettingsError, SourceError, did_you_mean
-from sightline.seeing.sliding import Floats
+from sightline.seeing.windows import Floats
 
 KERNELS: dict[str, str] = {
     "identity": "leaves the image as it is",

@@ -60,7 +60,7 @@ def arithmetic(
     from sightline.reports import walkthrough
     from sightline.reports.film import film as filmed
     from sightline.reports.film import form_of, learning
-    from sightline.seeing import learnable, sliding, stencils
+    from sightline.seeing import learnable, sliding, stencils, windows
 
     if pool is not None and (learn or cost or groups > 1):
         raise SettingsError("a pool has no weights.", "Leave out --pool, or --learn, --cost and --groups.")
@@ -74,7 +74,7 @@ def arithmetic(
     else:
         if both[0] != both[1]:
             raise SettingsError(f"--size {size}: a named kernel is square.", "Give one number, or a kernel of numbers.")
-        weights = stencils.weights(kernel, both[0], sliding.grouped(len(pixels), groups), groups)
+        weights = stencils.weights(kernel, both[0], windows.grouped(len(pixels), groups), groups)
         slide = sliding.convolve(pixels, weights, stride=moves, padding=pads, dilation=taps, groups=groups)
     found = None
     if learn:
