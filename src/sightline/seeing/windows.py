@@ -1,4 +1,4 @@
-"""Images, kernels and settings -> numbers that fit together, or why they do not; and what each tap of a window meets."""
+"""Images, kernels, settings -> numbers that fit together, or why they do not; and what each tap of a window meets."""
 
 from __future__ import annotations
 
