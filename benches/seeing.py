@@ -1,13 +1,12 @@
-"""What images made for units are worth: how strong, how robust, on which networks, beside lucent's, and how long.
+"""What images made for units are worth: how strong, how robust, on which networks, and how long they take.
 
     python benches/seeing.py natural runs/NAME --units 32          # activation over the natural maximum, robustness
-    python benches/seeing.py lucent runs/NAME --units 8 --path DIR  # paired with lucent, at equal steps and native size
+    python benches/seeing.py ceiling runs/NAME --units 32          # the most that first units can reach at all
     python benches/seeing.py grid [NETWORK...] --steps 64          # five objectives, every network, every input
     python benches/seeing.py times runs/NAME                       # seconds for the five objectives, and for a batch
     python benches/seeing.py transfer runs/A runs/B runs/C         # images for A's classes, recognised by B and C
 
-Lucent is not installed by Sightline: ``pip install --target DIR --no-deps torch-lucent kornia==0.6.12 decorator tqdm``.
-Every line that is printed is JSON.
+Beside lucent: ``benches/lucent.py``; how natural and how recognisable: ``benches/likeness.py``. Every line is JSON.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import argparse
 import json
 import math
 import statistics
-import sys
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,85 +102,41 @@ def natural(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
-def load_lucent(path: Path) -> Any:
-    """Import lucent; where torchvision cannot be imported, what lucent takes of it (Normalize) is left empty."""
-    sys.path.insert(0, str(path))
-    try:
-        import torchvision  # noqa: F401
-    except Exception:
-        stub = types.ModuleType("torchvision.transforms")
-        stub.Normalize = object  # type: ignore[attr-defined]
-        sys.modules |= {"torchvision": types.ModuleType("torchvision"), "torchvision.transforms": stub}
-    ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
-    ipython.display, ipython.get_ipython = display, lambda: None  # type: ignore[attr-defined]
-    display.display = display.Image = display.HTML = None  # type: ignore[attr-defined]
-    sys.modules.setdefault("IPython", ipython)
-    sys.modules.setdefault("IPython.display", display)
-    import kornia
-    from kornia.geometry import transform as moved
-    from lucent.optvis import objectives, param, render
+def ceiling(arguments: argparse.Namespace) -> None:
+    """Say how much the units of the first rectified layer can answer at most, and what of that images reach.
 
-    kornia.get_rotation_matrix2d, kornia.warp_affine = moved.get_rotation_matrix2d, moved.warp_affine  # as in its day
-
-    return types.SimpleNamespace(objectives=objectives, param=param, render=render)
-
-
-class Denormalised(nn.Module):
-    """A network that takes images with values in 0..1, as lucent paints them, over the range of its data."""
-
-    def __init__(self, subject: Subject) -> None:
-        super().__init__()
-        self.net = subject.model
-        each = (1, -1, 1, 1)
-        self.low, self.span = subject.nature.low.view(each), (subject.nature.high - subject.nature.low).view(each)
-
-    def forward(self, x: torch.Tensor) -> Any:
-        """Run the network."""
-        return self.net(self.low + self.span * x)
-
-
-def lucent(arguments: argparse.Namespace) -> None:
-    """Pair ours and lucent's: the same units, as many forward and backward passes, the network's own size."""
-    other, subject = load_lucent(arguments.path), see.subject(arguments.runs[0])
-    channels, side = subject.shape[0], subject.shape[1]
-    wrapped, logs, sooner = Denormalised(subject).eval(), list[float](), list[bool]()
-    for place in rectified(subject, arguments.layers):
-        asked, most, _ = chosen(subject, place, arguments.units)
-        ours = dream(
-            subject.model, asked, subject.shape, nature=subject.nature, known=subject.layers,
-            examples=subject.examples, steps=arguments.steps,
-        )  # fmt: skip
-        theirs: list[list[float]] = []
-        began = time.process_time()
-        for number, objective in enumerate(asked):
-            torch.manual_seed(number)
-            np.random.seed(number)  # noqa: NPY002 (lucent draws from it)
-            unit = objective.terms[0][1].units[0]
-            images = other.render.render_vis(
-                wrapped, other.objectives.channel("net_" + place.name.replace(".", "_"), unit),
-                param_f=lambda: other.param.image(side, channels=channels),
-                thresholds=(arguments.steps, arguments.beyond),
-                preprocess=False, fixed_image_size=side, progress=False, show_image=False,
-            )  # fmt: skip
-            x = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2)
-            for part in wrapped.modules():
-                part._forward_hooks.clear()  # lucent leaves its own behind
-            with Taps(subject.model, [place.name], stop=True) as taps, torch.no_grad():
-                inputs = wrapped.low + wrapped.span * x
-                theirs.append(evaluate(taps, [objective], inputs, subject.layers)[0].tolist())
-        pairs = [(one.value, their[0], their[-1], float(m)) for one, their, m in zip(ours, theirs, most, strict=True)]
-        logs += [math.log(max(a, 0.01 * m) / max(b, 0.01 * m)) for a, b, _, m in pairs]  # silent ones count as 1 %
-        sooner += [a >= c for a, _, c, _ in pairs]
-        say(
-            layer=place.name, n=len(pairs), ours=statistics.median(a / m for a, _, _, m in pairs),
-            theirs=statistics.median(b / m for _, b, _, m in pairs),
-            theirs_beyond=statistics.median(c / m for _, _, c, m in pairs), cpu_s_theirs=time.process_time() - began,
-        )  # fmt: skip
-    mean, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(len(logs))
+    Such a unit is a convex function of the pixels: its best image is black or white everywhere, and to move every pixel
+    to the end that the gradient asks for never lowers it (Frank and Wolfe 1956). From five beginnings that finds nearly
+    the most there is, robust or not.
+    """
+    subject = see.subject(arguments.runs[0])
+    place = rectified(subject, 1)[0]
+    asked, most, _ = chosen(subject, place, arguments.units)
+    found = dream(
+        subject.model, asked, subject.shape, nature=subject.nature, known=subject.layers,
+        examples=subject.examples, steps=arguments.steps,
+    )  # fmt: skip
+    made = torch.tensor([one.value for one in found])
+    low, high = (bound.view(1, -1, 1, 1) for bound in (subject.nature.low, subject.nature.high))
+    numbers = torch.Generator().manual_seed(0)
+    with Taps(subject.model, [place.name], stop=True) as taps:
+        best = evaluate(taps, asked, subject.examples, subject.layers).argmax(1)
+        shape = (len(asked), *subject.shape)
+        starts = [subject.examples[best], torch.stack([one.image for one in found]), high.expand(shape)]
+        starts += [low + (high - low) * torch.rand(shape, generator=numbers) for _ in range(2)]
+        reached = torch.full((len(asked),), -math.inf)
+        for x in starts:
+            for _ in range(60):
+                x = x.detach().clone().requires_grad_()
+                value = values(asked, hear(taps, x, subject.layers))
+                reached = torch.maximum(reached, value.detach())
+                (slope,) = torch.autograd.grad(value.sum(), x)
+                x = torch.where(slope > 0, high, torch.where(slope < 0, low, x))
     say(
-        what="lucent", run=str(arguments.runs[0]), steps=arguments.steps, n=len(logs), ratio=math.exp(mean),
-        low=math.exp(mean - 1.96 * error), high=math.exp(mean + 1.96 * error),
-        beyond=arguments.beyond, beats_beyond=sum(sooner) / len(sooner),
+        what="ceiling", run=str(arguments.runs[0]), layer=place.name, n=len(asked),
+        ceiling=float((reached / most).median()), below_15=float((reached / most < 1.5).float().mean()),
+        ours=float((made / most).median()), share=float((made / reached).median()),
+        least_share=float((made / reached).min()), natural_share=float((most / reached).median()),
     )  # fmt: skip
 
 
@@ -283,15 +236,13 @@ def transfer(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["natural", "lucent", "grid", "times", "transfer"])
+    parser.add_argument("what", choices=["natural", "ceiling", "grid", "times", "transfer"])
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--units", type=int, default=32)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--steps", type=int, default=256)
-    parser.add_argument("--beyond", type=int, default=512, help="Steps of lucent that ours should reach with fewer.")
     parser.add_argument("--width", type=float)
     parser.add_argument("--inputs", nargs="+", default=INPUTS, help="Shapes of the grid: 3x32x32.")
-    parser.add_argument("--path", type=Path, help="Where lucent was installed.")
     arguments = parser.parse_args()
     globals()[arguments.what](arguments)
 

@@ -1,0 +1,193 @@
+"""Images made for units: how natural they are, whether they tell what a unit does, how unlike each other they can be.
+
+    python benches/likeness.py nature runs/NAME          # spectrum and roughness beside those of the data
+    python benches/likeness.py choice runs/A runs/B      # which of two images excites a unit of A? by features of B
+    python benches/likeness.py diversity runs/NAME       # four images for a unit, pushed apart
+    python benches/likeness.py probability runs/NAME     # how probable a class becomes
+    python benches/likeness.py atlas runs/NAME           # neighbours on a map, and in the layer it is made of
+
+Every line printed is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from seeing import chosen, rectified, say
+from sightline import see
+from sightline.making.surveys import atlas_of
+from sightline.making.trained import Run
+from sightline.progress import Progress
+from sightline.seeing import objectives as wish
+from sightline.seeing.dream import Dream, dream, evaluate
+from sightline.seeing.nature import slope
+from sightline.seeing.objectives import Objective
+from sightline.seeing.subject import Subject
+from sightline.seeing.taps import Taps
+
+QUIET = Progress(quiet=True)
+
+REFERENCES = 9
+"""Images of either kind that stand for a unit, as in the study of Borowski et al. 2021."""
+
+
+def made(
+    subject: Subject, asked: list[Objective], arguments: argparse.Namespace, diversity: float = 0.0
+) -> list[Dream]:
+    return dream(
+        subject.model, asked, subject.shape, nature=subject.nature, known=subject.layers,
+        examples=subject.examples, steps=arguments.steps, diversity=diversity,
+    )  # fmt: skip
+
+
+def roughness(x: Tensor) -> Tensor:
+    """Give the mean absolute difference of neighbours, (N,)."""
+    steps = [x.diff(dim=axis).abs().flatten(1).mean(1) for axis in range(2, x.ndim)]
+    return torch.stack(steps).mean(0)
+
+
+def nature(arguments: argparse.Namespace) -> None:
+    """Compare the spectrum's slope and the roughness of images made for units with those of the data."""
+    subject = see.subject(arguments.runs[0])
+    usual = roughness(subject.examples)
+    for place in rectified(subject, arguments.layers):
+        asked, _, _ = chosen(subject, place, arguments.units)
+        x = torch.stack([one.image for one in made(subject, asked, arguments)])
+        own = roughness(x)
+        say(
+            what="nature", layer=place.name, n=len(x), slope=slope(x), slope_data=subject.nature.exponent,
+            rough=float(own.median() / usual.median()), above_twice=float((own > 2 * usual.median()).float().mean()),
+        )  # fmt: skip
+
+
+def features(subject: Subject, x: Tensor, names: list[str]) -> list[Tensor]:
+    """Give what layers make of images, flat and of length 1."""
+    with Taps(subject.model, names, stop=True) as taps, torch.no_grad():
+        taps.run(x)
+        return [F.normalize(taps[name].flatten(1).float(), dim=1) for name in names]
+
+
+def choice(arguments: argparse.Namespace) -> None:
+    """Let another network say which of two held-out images excites a unit, from images that stand for the unit.
+
+    Nine that excite it and nine that do not stand for it. A query is a strong and a weak image among those held out:
+    right if the strong one is more like the first nine, less like the others, than the weak one is. Likeness is the
+    mean cosine of the features of the other network's rectified layers.
+    """
+    subject, judge = (see.subject(run) for run in arguments.runs[:2])
+    held = Run.load(arguments.runs[0]).sights(QUIET).held_out().inputs
+    names = [place.name for place in rectified(judge, 4)]
+    right: dict[str, list[float]] = {"made": [], "examples": [], "both": []}
+    for place in rectified(subject, arguments.layers):
+        asked, _, _ = chosen(subject, place, arguments.units)
+        with Taps(subject.model, [place.name], stop=True) as taps:
+            known, new = (evaluate(taps, asked, x, subject.layers) for x in (subject.examples, held))
+        strong = made(subject, [one for one in asked for _ in range(REFERENCES)], arguments)
+        weak = made(subject, [-one for one in asked for _ in range(REFERENCES)], arguments)
+        of_held = features(judge, held, names)
+        layer: dict[str, list[float]] = {name: [] for name in right}
+        for i in range(len(asked)):
+            part = slice(i * REFERENCES, (i + 1) * REFERENCES)
+            order, queries = known[i].argsort(descending=True), new[i].argsort(descending=True)
+            few = max(len(queries) // 50, 5)
+            pairs = torch.stack([queries[:few], queries[-few:].flip(0)])
+            stands = {
+                "made": [torch.stack([one.image for one in group[part]]) for group in (strong, weak)],
+                "examples": [subject.examples[order[:REFERENCES]], subject.examples[order[-REFERENCES:]]],
+            }
+            told: dict[str, Tensor] = {}
+            for name, (liked, disliked) in stands.items():
+                scores = [
+                    (h @ a.T).mean(1) - (h @ b.T).mean(1)
+                    for h, a, b in zip(
+                        of_held, features(judge, liked, names), features(judge, disliked, names), strict=True
+                    )
+                ]
+                told[name] = torch.stack(scores).mean(0)
+            told["both"] = (told["made"] + told["examples"]) / 2
+            for name, score in told.items():
+                layer[name].append(float((score[pairs[0]] > score[pairs[1]]).float().mean()))
+        for name, values in layer.items():
+            right[name] += values
+        say(what="choice", layer=place.name, units=len(asked), **{k: statistics.mean(v) for k, v in layer.items()})
+    spread = {f"{k}_se": statistics.stdev(v) / len(v) ** 0.5 for k, v in right.items()}
+    say(what="choice", units=len(right["made"]), **{k: statistics.mean(v) for k, v in right.items()}, **spread)
+
+
+def diversity(arguments: argparse.Namespace) -> None:
+    """Make four images for a unit, apart and side by side: how alike they are to the network, how strong."""
+    subject = see.subject(arguments.runs[0])
+    for place in rectified(subject, arguments.layers):
+        asked, _, _ = chosen(subject, place, arguments.units)
+        four = [one for one in asked for _ in range(4)]
+        found = {"restarts": made(subject, four, arguments), "diverse": made(subject, four, arguments, 1.0)}
+        alike = {name: likeness(subject, place.name, images) for name, images in found.items()}
+        single = [max(one.value for one in found["restarts"][k : k + 4]) for k in range(0, len(four), 4)]
+        ratios = [one.value / single[k // 4] for k, one in enumerate(found["diverse"])]
+        say(
+            what="diversity", layer=place.name, units=len(asked), restarts=alike["restarts"], diverse=alike["diverse"],
+            lower=1 - alike["diverse"] / alike["restarts"], strength=statistics.median(ratios),
+            at_80=sum(r >= 0.8 for r in ratios) / len(ratios),
+        )  # fmt: skip
+
+
+def likeness(subject: Subject, name: str, found: list[Dream]) -> float:
+    """Give the mean cosine of Gram matrices of a layer within each four images."""
+    with Taps(subject.model, [name], stop=True) as taps, torch.no_grad():
+        taps.run(torch.stack([one.image for one in found]))
+        maps = taps[name].flatten(2).float()
+    grams = F.normalize((maps @ maps.transpose(1, 2)).flatten(1), dim=1).view(-1, 4, maps.shape[1] ** 2)
+    alike = grams @ grams.transpose(1, 2)
+    return float((alike.sum((1, 2)) - 4).mean() / 12)
+
+
+def probability(arguments: argparse.Namespace) -> None:
+    """Make each class as probable as it can be, beside what its logit's image makes of it."""
+    subject = see.subject(arguments.runs[0])
+    classes = range(len(subject.classes))
+    for name, kind in (("probability", wish.probability), ("logit", wish.logit)):
+        found = made(subject, [kind(k) for k in classes], arguments)
+        chances = [float(one.probabilities[k]) for k, one in zip(classes, found, strict=True)]
+        evidence = [float(one.logits[k]) for k, one in zip(classes, found, strict=True)]
+        say(
+            what=name, classes=len(chances), least=min(chances), median=statistics.median(chances),
+            above_99=sum(c > 0.99 for c in chances) / len(chances), logit=statistics.median(evidence),
+        )  # fmt: skip
+
+
+def atlas(arguments: argparse.Namespace) -> None:
+    """Lay images out both ways: neighbours of an image's own class on the map and in the layer, images in cells."""
+    run = Run.load(arguments.runs[0])
+    for method in ("pca", "tsne"):
+        began = time.process_time()
+        found, _ = atlas_of(run, method=method, side=10, steps=arguments.steps if method == "tsne" else 0)
+        regions = found.regions(10)
+        say(
+            what="atlas", method=method, images=len(found.labels), on_map=found.agreement(),
+            in_layer=found.agreement(features=True), share=found.agreement() / found.agreement(features=True),
+            cells=len(regions), inside=sum(len(region.members) for region in regions) / len(found.labels),
+            cpu_s=time.process_time() - began,
+        )  # fmt: skip
+
+
+def main() -> None:
+    ways = {"nature": nature, "choice": choice, "diversity": diversity, "probability": probability, "atlas": atlas}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=list(ways))
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--units", type=int, default=16, help="Of each layer.")
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=128)
+    arguments = parser.parse_args()
+    ways[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()
