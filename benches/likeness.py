@@ -38,12 +38,10 @@ REFERENCES = 9
 """Images of either kind that stand for a unit, as in the study of Borowski et al. 2021."""
 
 
-def made(
-    subject: Subject, asked: list[Objective], arguments: argparse.Namespace, diversity: float = 0.0
-) -> list[Dream]:
+def made(subject: Subject, asked: list[Objective], arguments: argparse.Namespace, apart: float = 0.0) -> list[Dream]:
     return dream(
         subject.model, asked, subject.shape, nature=subject.nature, known=subject.layers,
-        examples=subject.examples, steps=arguments.steps, diversity=diversity,
+        examples=subject.examples, steps=arguments.steps, diversity=apart,
     )  # fmt: skip
 
 

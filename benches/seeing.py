@@ -50,8 +50,9 @@ def say(**values: Any) -> None:
 
 
 def rectified(subject: Subject, most: int) -> list[Place]:
-    """Choose rectified layers with maps, spread from the first to the last."""
-    found = [p for p in subject.layers if p.kind == "ReLU" and p.positions and p.calls == 1]
+    """Choose rectified layers with maps, spread from the first to the last; without any, layers with weights."""
+    maps = [p for p in subject.layers if p.positions and p.calls == 1]
+    found = [p for p in maps if p.kind == "ReLU"] or [p for p in maps if p.parameters]
     spread = np.unique(np.linspace(0, len(found) - 1, most).round().astype(int))
     return [found[i] for i in spread]
 
@@ -207,17 +208,24 @@ def timed(what: str, work: Callable[[], Any]) -> None:
 
 
 def times(arguments: argparse.Namespace) -> None:
-    """Seconds, without the opening of the run: the five objectives, then a batch of channels."""
+    """Seconds, without the opening of the run: the five objectives, a batch of channels, all channels of a small net."""
     subject = see.subject(arguments.runs[0])
     known, nature = subject.layers, subject.nature
-    place = rectified(subject, 3)[1]
+    maps = [place for place in known if place.units > 1 and place.positions and place.calls == 1]
+    rectifiers = [place for place in maps if place.kind == "ReLU"] or maps
+    place = rectifiers[len(rectifiers) // 2]
     batch = [wish.channel(place.name, unit) for unit in range(min(arguments.units, place.units))]
 
     def make(asked: list[Objective], steps: int) -> list[Dream]:
         return dream(subject.model, asked, subject.shape, nature=nature, known=known, steps=steps)
 
-    timed("five objectives, 128 steps", lambda: make(five(known, len(subject.classes)), 128))
+    if arguments.units > 1:
+        timed("five objectives, 128 steps", lambda: make(five(known, len(subject.classes)), 128))
     timed(f"{len(batch)} channels of {place.name}, {arguments.steps} steps", lambda: make(batch, arguments.steps))
+    every = [[wish.channel(p.name, i) for i in range(p.units)] for p in maps if p.parameters]
+    count = sum(map(len, every))
+    if count <= 128:
+        timed(f"all {count} channels of {len(every)} layers", lambda: [make(one, arguments.steps) for one in every])
 
 
 def transfer(arguments: argparse.Namespace) -> None:

@@ -111,6 +111,7 @@ COMMANDS: dict[str, set[str]] = {
     "see landscape": {"points", "reach", "images", "part", "seed", "minutes", "plot", "json", "quiet"},
     "see atlas": {"layer", "method", "images", "cells", "steps", "seed", "json", "quiet"},
     "see arithmetic": {
+        "groups",
         "kernel",
         "size",
         "stride",
