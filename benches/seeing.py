@@ -208,7 +208,7 @@ def timed(what: str, work: Callable[[], Any]) -> None:
 
 
 def times(arguments: argparse.Namespace) -> None:
-    """Seconds, without the opening of the run: the five objectives, a batch of channels, all channels of a small net."""
+    """Seconds, without opening the run: the five objectives, a batch of channels, all channels of a small net."""
     subject = see.subject(arguments.runs[0])
     known, nature = subject.layers, subject.nature
     maps = [place for place in known if place.units > 1 and place.positions and place.calls == 1]
