@@ -188,10 +188,14 @@ def grid(arguments: argparse.Namespace) -> None:
             model, x = untrained(name, shape, arguments.width)
             known, began = see.layers(model), time.process_time()
             place = middle(known)
+            canvas = Canvas(shape, usual(shape[0]))
+            grey = canvas.paint(canvas.noise(1, seed=0))
             with Taps(model, [place.name], stop=place.calls == 1) as taps, torch.no_grad():
-                taps.run(x)
-                maps = place.maps(taps[place.name]).transpose(0, 1).flatten(1)
-            lively = int(maps.std(dim=1).argmax())  # a unit that is dead has no best image
+                taps.run(torch.cat([grey, x]))
+                maps = place.maps(taps[place.name])
+            means = maps.flatten(2).mean(2) if maps.ndim > 2 else maps
+            # grey is the best image of a unit that everything speaks against: take one that some image excites more
+            lively = int(((means[1:].amax(0) - means[0]) / (means.std(0) + 1e-12)).argmax())
             found = dream(model, five(known, 10, lively), shape, known=known, examples=x, steps=arguments.steps)
             fine = [bool(one.image.isfinite().all()) and one.moved for one in found]
             good, total = good + sum(fine), total + len(fine)

@@ -215,17 +215,14 @@ class _Ascent:
         """
         numbers = torch.Generator().manual_seed(self.seed)
         coefficients = begin.clone()
-        rate = RATE * (CAREFUL if still else 1)
-        climber = torch.optim.Adam([coefficients], lr=rate, eps=1e-30)  # scores differ by many powers of ten
-        coefficients.grad = torch.zeros_like(coefficients)
+        climber = _Adam(coefficients, RATE * (CAREFUL if still else 1))
         rows, book = list(range(len(objectives))), _Book(len(objectives))
         book.note(0, rows, *self._look(objectives, coefficients))
         with self.progress.task(f"from {woken}", self.steps) as task:
             for step in range(1, self.steps + 1):
                 asked = [objectives[i] for i in rows]
                 share = max(0.0, OPEN * (1 - step / min(OPENING, max(self.steps // 2, 1)))) if opening else 0.0
-                coefficients.grad[rows] = -self._uphill(asked, coefficients[rows], numbers, still, share)
-                climber.step()
+                climber.step(rows, self._uphill(asked, coefficients[rows], numbers, still, share))
                 task.advance()
                 if step % LOOK == 0 or step == self.steps:
                     book.note(step, rows, *self._look(asked, coefficients[rows]))
@@ -273,6 +270,22 @@ class _Ascent:
         with torch.no_grad():
             images = self.canvas.paint(coefficients)
             return images, values(objectives, hear(self.taps, images, self.known))
+
+
+class _Adam:
+    """Adam uphill (Kingma and Ba 2015, algorithm 1), for some rows of a tensor; torch's own loads its compiler first."""
+
+    def __init__(self, place: Tensor, rate: float) -> None:
+        self.place, self.rate, self.steps = place, rate, 0
+        self.mean, self.square = torch.zeros_like(place), torch.zeros_like(place)
+
+    def step(self, rows: list[int], slope: Tensor) -> None:
+        """Go up; scores differ by many powers of ten, so that nothing is added below the root to speak of."""
+        self.steps += 1
+        self.mean[rows] = 0.9 * self.mean[rows] + 0.1 * slope
+        self.square[rows] = 0.999 * self.square[rows] + 0.001 * slope.square()
+        root = (self.square[rows] / (1 - 0.999**self.steps)).sqrt() + 1e-30
+        self.place[rows] += self.rate * self.mean[rows] / (1 - 0.9**self.steps) / root
 
 
 class _Book:
