@@ -273,7 +273,7 @@ class _Ascent:
 
 
 class _Adam:
-    """Adam uphill (Kingma and Ba 2015, algorithm 1), for some rows of a tensor; torch's own loads its compiler first."""
+    """Adam uphill (Kingma and Ba 2015, algorithm 1) for some rows of a tensor; torch's own loads its compiler first."""
 
     def __init__(self, place: Tensor, rate: float) -> None:
         self.place, self.rate, self.steps = place, rate, 0
