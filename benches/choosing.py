@@ -12,8 +12,9 @@ import torch
 
 from sightline.data.sources import load
 from sightline.making import plan
-from sightline.making.assembly import PROBE, assemble, resolve, train_stream, training_loss
+from sightline.making.assembly import PROBE, assemble, train_stream, training_loss
 from sightline.making.beginning import begin
+from sightline.making.choices import resolve
 from sightline.making.course import optimizer_of
 from sightline.making.prepared import Prepared, prepare
 from sightline.progress import Progress

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from sightline.data.sources import load
 from sightline.diagnosis.experiment import MEASURES, Score, contrast
 from sightline.diagnosis.intervals import share
-from sightline.making.assembly import assemble, resolve
+from sightline.making.assembly import assemble
+from sightline.making.choices import resolve
 from sightline.making.prepared import Prepared, prepare
 from sightline.progress import Progress
 from sightline.serving.predict import Predictor

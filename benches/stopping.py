@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from sightline.data.sources import load
 from sightline.diagnosis.measures import LEAST
 from sightline.diagnosis.rising import RiseStopping
-from sightline.making.assembly import assemble, resolve
+from sightline.making.assembly import assemble
+from sightline.making.choices import resolve
 from sightline.making.prepared import prepare
 from sightline.progress import Progress
 from sightline.settings import Settings

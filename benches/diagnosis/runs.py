@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from sightline import files
 from sightline.data.images import Images
 from sightline.errors import TrainingError
-from sightline.making.assembly import assemble, resolve
+from sightline.making.assembly import assemble
+from sightline.making.choices import resolve
 from sightline.making.prepared import prepare, record
 from sightline.making.recipe import try_out
 from sightline.models.weights import read_weights

@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sightline.data import arrays
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.errors import SettingsError
-from sightline.making.assembly import assemble, resolve
+from sightline.making.assembly import assemble
 from sightline.making.balancing import learn_last_layer
+from sightline.making.choices import resolve
 from sightline.making.prepared import prepare
 from sightline.progress import Progress
 from sightline.serving.predict import Predictor

@@ -18,6 +18,9 @@ Resize = Literal["pad", "crop", "squash"]
 Normalise = Literal["none", "pixel", "channel", "zca"]
 Schedule = Literal["onecycle", "cosine", "cyclic", "triangular", "step", "constant", "plateau"]
 Monitor = Literal["valid_loss", "valid_accuracy", "valid_balanced_loss", "valid_balanced_accuracy"]
+AUTO = "auto"
+"""The name of a network that is to be chosen."""
+
 Unit = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -91,7 +94,10 @@ class Settings(Strict):
     )
     balance_valid: bool = Field(False, description="Repeat validation images, too: it then scores what does not exist.")
     # network
-    model: str = Field("resnet18", description="Name of the network; `sightline models` lists them.")
+    model: str = Field(
+        "resnet18",
+        description="Name of the network; `sightline models` lists them; auto: what suits the time.",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="The network's own options, key=value.")
     dropout: Unit | None = Field(
         None, description="Share of features switched off before the last layer; else the network's own; 0: none."
@@ -216,6 +222,16 @@ class Settings(Strict):
         if self.thaw_epoch and self.freeze == "none":
             raise SettingsError(
                 f"'thaw_epoch' is {self.thaw_epoch}, but nothing is frozen.", "Set freeze, such as --freeze features."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_network_to_choose(self) -> Settings:
+        told = [name for name in ("weights", "options") if getattr(self, name)]
+        if self.model == AUTO and told:
+            raise SettingsError(
+                f"'model' is auto, but '{told[0]}' is set, which belongs to one network.",
+                f"Name the network, or leave {told[0]} out.",
             )
         return self
 

@@ -18,7 +18,7 @@ import sightline
 from sightline.data import arrays
 from sightline.data.balance import METHODS
 from sightline.errors import SettingsError
-from sightline.making import assembly
+from sightline.making import assembly, choices
 from sightline.making.prepared import prepare
 from sightline.models.weights import read
 from sightline.progress import Progress
@@ -75,7 +75,7 @@ def test_only_training_rows_are_ever_drawn_again(
         **FAST,
     )
     data = prepare(source, given_, QUIET)
-    resolved = assembly.resolve(given_, data, CPU, QUIET).settings
+    resolved = choices.resolve(given_, data, CPU, QUIET).settings
     trainer = assembly.assemble(None, data, resolved, CPU, QUIET)
     train, valid, test = (set(part.tolist()) for part in (data.split.train, data.split.valid, data.split.test))
     assert not train & valid

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from sightline.comparison.running import Job, Stock
 from sightline.errors import SettingsError
-from sightline.making.assembly import pace, train_stream
+from sightline.making.assembly import train_stream
+from sightline.making.choices import pace
 from sightline.making.trained import network_of
 from sightline.progress import Progress, span
 from sightline.settings import Settings

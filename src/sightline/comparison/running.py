@@ -14,9 +14,10 @@ from sightline.data.images import Images
 from sightline.data.sources import load
 from sightline.errors import RunError, TrainingError
 from sightline.making import recipe
-from sightline.making.assembly import augmentation, resolve
+from sightline.making.assembly import augmentation
+from sightline.making.choices import resolve
 from sightline.making.prepared import Prepared, depends_on, prepare
-from sightline.models import zoo
+from sightline.making.trained import plan_of
 from sightline.models.plan import Plan
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
@@ -58,15 +59,7 @@ class Stock:
 
     def plan(self, settings: Settings) -> Plan:
         """Plan the network of these settings, as ``trained.network_of`` builds it: its layers as plain data."""
-        preprocessing = self.data(settings).preprocessing
-        dropout = {} if settings.dropout is None else {"dropout": settings.dropout}
-        return zoo.plan(
-            settings.model,
-            in_channels=preprocessing.channels,
-            num_classes=len(self.images.classes),
-            image_size=preprocessing.size,
-            **{**settings.options, **dropout},
-        )
+        return plan_of(settings, self.data(settings).preprocessing, len(self.images.classes))
 
     def same(self, one: Settings, other: Settings) -> bool:
         """Whether two settings, alike but for what is left to the network or to ``auto``, make the same training."""

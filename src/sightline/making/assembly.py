@@ -1,9 +1,8 @@
-"""Settings and prepared data -> what is left open decided, and a trainer put together."""
+"""Settings with nothing left open and prepared data -> a trainer put together."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,14 +16,11 @@ from sightline.data.presets import preset
 from sightline.data.stream import Stream
 from sightline.diagnosis.measures import LEAST
 from sightline.diagnosis.rising import RiseStopping
-from sightline.errors import SettingsError
 from sightline.making import plan
 from sightline.making.balancing import balance, measured, valid_rows
-from sightline.making.beginning import adopted, begin, changes
+from sightline.making.beginning import begin
 from sightline.making.course import (
     averaged_epochs,
-    check,
-    check_sizes,
     optimizer_of,
     penalty_of,
     schedule_of,
@@ -32,13 +28,11 @@ from sightline.making.course import (
 )
 from sightline.making.prepared import Prepared
 from sightline.models.network import Network
-from sightline.models.pretrained import Pretrained
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
-from sightline.training import compiling, speed
-from sightline.training.head import last_layer
+from sightline.training import compiling
 from sightline.training.instruments import SHARES, Instruments
 from sightline.training.instruments import plan as plan_instruments
 from sightline.training.precision import Precision
@@ -46,93 +40,6 @@ from sightline.training.trainer import Trainer
 
 PROBE = 2000
 """Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
-
-MEASURING = 0.05
-"""Share of the minutes there are that may go into measuring how long a step takes."""
-
-
-def resolve(given: Settings, data: Prepared, device: torch.device, progress: Progress) -> plan.Plan:
-    """Choose what the user left open, print each choice with its reason, and refuse what cannot work."""
-    asked, given = given, adopted(given, data)
-    precision, why = Precision.choose(given.precision, device)
-    resolved = plan.make(
-        given,
-        counts=data.counts,
-        kind=data.images.kind,
-        size=data.preprocessing.size,
-        size_reason=data.size_reason,
-        pace=data.weights.pace if data.weights else None,
-    )
-    settings = resolved.settings.model_copy(update={"precision": precision.mode})
-    if settings.early_stop == "rise" and settings.monitor != "valid_loss":
-        raise SettingsError(
-            f"'early_stop' is rise, which looks at valid_loss, but with balance={settings.balance} the best epoch is "
-            f"chosen by {settings.monitor}.",
-            "Use --monitor valid_loss with it, or --patience 5 instead.",
-        )
-    reasons = {**resolved.reasons}
-    if given.precision == "auto":
-        reasons["precision"] = why
-    if given.augment == "auto":
-        reasons["augment"] = augmentation(data, given)[1]
-    start = begin(data, settings)  # refuses impossible sizes, and weights that do not fit
-    network = start.network
-    if isinstance(data.weights, Pretrained) and start.fitted:
-        data.weights.keep()
-        sentences = changes(asked, given, start.fitted)
-        reasons["weights"] = "; ".join([data.weights.name, *sentences])
-        for sentence in sentences:
-            progress.note(f"weights: {sentence}")
-    if start.frozen() and settings.freeze != "none":
-        reasons["freeze"] = start.frozen()
-    elif start.frozen():
-        progress.note(f"{settings.model}: {start.frozen()}: they were measured on training images")
-    report_types(settings.trackers)
-    augmentation(data, settings)
-    optimizer_of(settings, network)
-    check_sizes(settings, network, data.images.kind)
-    start.freezing.apply(network, epoch=1)  # so that the speed measured is that of the first epoch
-    for sentence in getattr(network, "adaptations", ()):
-        progress.note(f"{settings.model}: {sentence}")
-    if balance(data, settings).afterwards:
-        last_layer(network)
-    stream = train_stream(data, settings, device, progress)
-    if settings.minutes is not None:
-        began = time.perf_counter()
-        step_s, eval_s = pace(network, stream, data, settings, precision)
-        left = settings.minutes - (time.perf_counter() - began) / 60
-        if settings.progressive < 1 and not given.epochs:
-            step_s *= progressive.work(data.preprocessing.size, settings.progressive)
-        epochs, steps = plan.fit_minutes(left, step_s=step_s, steps=len(stream), eval_s=eval_s)
-        settings = settings.model_copy(update={"epochs": given.epochs or epochs, "train_steps": steps})
-        reasons["epochs"] = f"{step_s * 1000:.0f} ms a step, {len(stream)} steps an epoch, {settings.minutes:g} minutes"
-    if given.compile == "auto":
-        choice = compile_if_it_pays(network, stream, settings, precision)
-        settings = settings.model_copy(update={"compile": "on" if choice.compiled else "off"})
-        reasons["compile"] = choice.reason
-    settings, chosen = plan.with_cycles(settings)
-    reasons |= chosen
-    check(settings, network, len(stream))
-    told = {**reasons, **({"weights": data.weights.name} if isinstance(data.weights, Pretrained) else {})}
-    for name, reason in told.items():
-        progress.note(f"{name} = {getattr(settings, name)} ({reason})")
-    return plan.Plan(settings, reasons, start.fitted)
-
-
-def pace(
-    network: nn.Module, stream: Stream, data: Prepared, settings: Settings, precision: Precision
-) -> tuple[float, float]:
-    """Measure the seconds of a training step, and from them estimate those of the evaluation after an epoch."""
-    step_s = speed.step_seconds(
-        network,
-        stream,
-        training_loss(data, settings, network),
-        precision,
-        optimizer=lambda copy: optimizer_of(settings, copy, lr=1e-6),
-        at_most_s=math.inf if settings.minutes is None else settings.minutes * 60 * MEASURING,
-    )
-    images = len(valid_rows(data, settings)) + min(PROBE, len(data.split.train))
-    return step_s, step_s / 3 * images / stream.batch_size
 
 
 def compile_if_it_pays(

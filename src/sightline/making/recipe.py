@@ -32,9 +32,10 @@ from sightline.diagnosis import probes
 from sightline.diagnosis.calibration import fit_temperature
 from sightline.diagnosis.mistakes import evaluate
 from sightline.errors import TrainingError
-from sightline.making.assembly import assemble, resolve, train_stream, training_loss
+from sightline.making.assembly import assemble, train_stream, training_loss
 from sightline.making.balancing import balance, learn_last_layer
 from sightline.making.beginning import adopted, begin
+from sightline.making.choices import resolve
 from sightline.making.course import optimizer_of
 from sightline.making.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
 from sightline.making.trained import Run, write_report
@@ -44,7 +45,7 @@ from sightline.penalties import sparsity
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictor
-from sightline.settings import Settings
+from sightline.settings import AUTO, Settings
 from sightline.training import device as devices
 from sightline.training import lr_range, memory, noise
 from sightline.training.precision import Precision
@@ -64,7 +65,7 @@ def train(
     Args:
         source: a folder, manifest, ``.npz``, known name, ``Images``, arrays ``(x, y)``, or a torch or
             Hugging Face data set; see ``sightline.load``.
-        model: name of the network; ``resnet18`` unless settings say otherwise.
+        model: name of the network; ``resnet18`` unless settings say otherwise; ``auto``: what learns most in the time.
         settings: where to start from; the defaults otherwise.
         progress: shows what happens; on stderr by default.
         **changes: any field of ``Settings``, such as ``epochs=10``.
@@ -79,7 +80,8 @@ def train(
     progress = progress or Progress()
     wanted = {**(settings.changed() if settings else {}), **changes, **({"model": model} if model else {})}
     given = Settings(**wanted)
-    zoo.entry(given.model)
+    if given.model != AUTO:
+        zoo.entry(given.model)
     Balance.parse(given.balance)
     devices.choose(given.device)
     if given.keep_memory:

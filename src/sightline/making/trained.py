@@ -22,9 +22,10 @@ from sightline.diagnosis.mistakes import evaluate as score
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.errors import RunError, SightlineError, SourceError, did_you_mean
 from sightline.making.prepared import Prepared, read_preprocessing, read_settings, restore
+from sightline.models import zoo
 from sightline.models.network import Network
+from sightline.models.plan import Plan
 from sightline.models.weights import read_weights
-from sightline.models.zoo import build
 from sightline.progress import Progress
 from sightline.run import RunFolder
 from sightline.serving.predict import Predictions, Predictor
@@ -293,15 +294,18 @@ class Run:
 
 def network_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> Network:
     """Build the network that the settings describe, with fresh weights from torch's generator."""
-    options = dict(settings.options)
-    if settings.dropout is not None:
-        options["dropout"] = settings.dropout
-    return build(
+    return Network(plan_of(settings, preprocessing, num_classes))
+
+
+def plan_of(settings: Settings, preprocessing: Preprocessing, num_classes: int) -> Plan:
+    """Plan the network that the settings describe: its layers as plain data."""
+    dropout = {} if settings.dropout is None else {"dropout": settings.dropout}
+    return zoo.plan(
         settings.model,
         in_channels=preprocessing.channels,
         num_classes=num_classes,
         image_size=preprocessing.size,
-        **options,
+        **{**settings.options, **dropout},
     )
 
 

@@ -24,6 +24,7 @@ from sightline.models import (
     vgg,
 )
 from sightline.models.plan import Plan, Shape, by
+from sightline.settings import AUTO
 
 if TYPE_CHECKING:
     from sightline.models.network import Network
@@ -210,6 +211,8 @@ def entry(name: str) -> Entry:
     Raises:
         ModelError: there is none of that name; the message suggests the nearest.
     """
+    if name == AUTO:
+        raise ModelError("'auto' is chosen when a training begins; here a network is needed.", "Name it: resnet18.")
     if name not in ZOO:
         raise ModelError(f"there is no network '{name}'.{did_you_mean(name, ZOO)}", f"Choose one of: {', '.join(ZOO)}.")
     return ZOO[name]

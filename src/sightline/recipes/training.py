@@ -17,7 +17,7 @@ from sightline.data.sources import load
 from sightline.data.summary import describe
 from sightline.ensembles.ensemble import Ensemble
 from sightline.errors import RunError, SettingsError, SightlineError, TrainingError
-from sightline.making.assembly import resolve
+from sightline.making.choices import resolve
 from sightline.making.prepared import DATA, Prepared, describe_source, prepare, record, restore
 from sightline.making.recipe import environment, make
 from sightline.making.trained import Run
