@@ -142,14 +142,14 @@ class Condition:
 
 LOUD = ("training/rate-too-high", "training/diverged", "training/not-finite", "training/learnt-nothing", "setup/rate")
 LARGE = ("setup/first-loss", "setup/first-weights", "training/exploding-gradients")
-SMOOTH = ("bigru", "tanh-net", "transformer")
+SMOOTH = ("bigru", "tanh-net", "transformer", "logistic")
 DIFFERS = ("data/validation-differs",)
 
 CONDITIONS: dict[str, Condition] = {
     "healthy": Condition(_nothing),
     "undertrained": Condition(_settings(epochs=EPOCHS // 8), "trained too short"),
     "rate-low": Condition(_rate(0.01), "learning rate is too low", ("training/rate-too-low",)),
-    "small": Condition(_small, "too little capacity"),
+    "small": Condition(_small, "too little capacity", without=("logistic",)),
     "regularised": Condition(_settings(dropout=0.95), "over-regularised"),
     "overfit": Condition(_overfit),
     "noise-10": Condition(_noise(0.10), findings=("data/label-noise",)),

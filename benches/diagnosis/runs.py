@@ -1,6 +1,6 @@
 """Cases (data set x network x injected condition x seed, and one change of settings) -> trained runs with an oracle.
 
-A run's validation part is what the diagnosis may see (100 or 180 images) followed by the oracle's images, which it
+A run's validation part is what the diagnosis may see (100 to 360 images) followed by the oracle's images, which it
 never sees: one training gives the loss of both on every image after every epoch.
 """
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from sightline import files
 from sightline.data.images import Images
+from sightline.diagnosis import pixels
 from sightline.errors import TrainingError
 from sightline.making.assembly import assemble
 from sightline.making.choices import resolve
@@ -57,7 +58,7 @@ THIRD = (
     ("fashion", "lenet5", 1),
 )
 """Data sets and networks of both, paired anew, with three conditions for each healthy run: for rules about faults."""
-SEALED = (
+FOURTH = (
     ("ecg", "transformer", 4),
     ("leaf", "vgg", 3),
     ("ecg", "resnet", 2),
@@ -65,15 +66,41 @@ SEALED = (
     ("flowers", "vgg", 1),
     ("cifar", "resnet", 1),
 )
+"""What was sealed next, and opened."""
+FIFTH = (
+    ("digits", "lenet5", 1),
+    ("fashion", "cnn", 1),
+    ("signs", "resnet", 1),
+    ("ecg", "bigru", 1),
+    ("control", "transformer", 1),
+    ("fashion", "mlp", 1),
+    ("cifar", "lenet5", 1),
+    ("ecg", "tanh-net", 1),
+)
+"""Data sets and networks of all four, paired anew, with more images to train on."""
+SEALED = (
+    ("mnist", "logistic", 3),
+    ("italy", "weighed", 3),
+    ("vowels", "maps", 2),
+    ("italy", "logistic", 2),
+    ("vowels", "weighed", 2),
+    ("mnist", "weighed", 1),
+    ("mnist1d", "maps", 1),
+    ("mnist", "plain", 1),
+    ("cifar6", "plain", 1),
+)
 """What is opened once, when they are fixed. No data set and no network is in any other."""
-HALVES = {"open": OPEN, "second": SECOND, "third": THIRD, "sealed": SEALED}
+HALVES = {"open": OPEN, "second": SECOND, "third": THIRD, "fourth": FOURTH, "fifth": FIFTH, "sealed": SEALED}
 
-FIRST = {"open": 0, "second": 0, "third": 1000, "sealed": 3000}
+FIRST = {"open": 0, "second": 0, "third": 1000, "fourth": 3000, "fifth": 4000, "sealed": 5000}
 """The first seed of a half."""
 
-TRAIN, HELD = 120, 740
+FEW = ("open", "second", "third", "fourth")
+"""Halves whose runs are trained on 120 images, whatever the data set has."""
+TRAIN = {"ecg": 200, "control": 200, "vowels": 250}
+"""Training images in the other halves; 320 where none is named."""
 FEWER = {"ecg": 378, "leaf": 320, "cifar": 480, "flowers": 480}
-"""Training images; images held out at most, for the diagnosis and the oracle together, and where it is fewer."""
+"""Images held out in the halves of few images; 740 where none is named."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +123,8 @@ class Kind:
 _CNN = {"hidden": 8, "num_layers": 2, "stride": 2, "norm": "batch"}
 _DEEP = {"activation": "tanh", "norm": "batch"}
 _RELU = {"activation": "relu", "pooling": "max"}
+_BARE = {"hidden": 12, "num_layers": 3, "stride": 2, "norm": "none"}
+_WEIGHED = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "batch", "se": 4}
 _SHORT = {"depth": 0.34, "width": 0.5}
 _ATTENDS = {"hidden": 32, "layers": 1, "patch": 10}
 NETWORKS: dict[str, Kind] = {
@@ -107,6 +136,10 @@ NETWORKS: dict[str, Kind] = {
     "transformer": Kind("transformer", _ATTENDS, 8.0, {**_ATTENDS, "hidden": 2, "heads": 1}),
     "vgg": Kind("vgg11", {"width": 0.06, "dropout": 0.0}, 1.0, {"width": 0.01, "dropout": 0.0, "hidden": 200}),
     "tanh-net": Kind("mlp", {"hidden": [64, 64], **_DEEP}, 3.0, {"hidden": [2], **_DEEP}),
+    "logistic": Kind("logistic", {}, 10.0, {}),
+    "plain": Kind("plain20", _SHORT, 5.0, {**_SHORT, "width": 0.07}),
+    "maps": Kind("cnn", _BARE, 5.0, {**_BARE, "hidden": 1}),
+    "weighed": Kind("cnn", _WEIGHED, 5.0, {**_WEIGHED, "hidden": 1}),
 }
 
 
@@ -122,6 +155,8 @@ class Case:
         seen: validation images that the diagnosis sees.
         change: a setting to change, such as ``epochs`` or ``options.width``; empty: none.
         value: what to, as JSON; ``options`` takes them all.
+        train: images to train on.
+        held: images held out at most, for the diagnosis and the oracle together.
     """
 
     data: str
@@ -131,6 +166,8 @@ class Case:
     seen: int
     change: str = ""
     value: str = ""
+    train: int = 120
+    held: int = 740
 
     @property
     def name(self) -> str:
@@ -159,15 +196,25 @@ def load(name: str, folder: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
 def draw(case: Case, folder: Path) -> Setup:
     """Draw the images of a case, the same ones for the same seed, and let its condition change them."""
     x, y = load(case.data, folder)
-    random = np.random.default_rng([case.seed, TRAIN])
-    order = random.permutation(len(y))
-    train, held = order[:TRAIN], order[TRAIN : TRAIN + FEWER.get(case.data, HELD)]
+    random = np.random.default_rng([case.seed, case.train])
+    train, held = np.split(random.permutation(len(y))[: case.train + case.held], [case.train])
     kind = NETWORKS[case.network]
     setup = Setup(x.copy(), y.copy(), train, held[: case.seen], held[case.seen :], random, kind.narrow)
     setup.settings = {"epochs": EPOCHS, "batch_size": 40, "augment": "none"}
     setup.settings |= {"options": kind.options, "lr_factor": kind.rate}
     CONDITIONS[case.condition].change(setup)
     return setup
+
+
+def simple(setup: Setup) -> NDArray[np.bool_]:
+    """Say of each of the oracle's images whether a simple classifier on pixels, taught the same images, knows it."""
+    x = setup.x if setup.x.ndim == 3 else np.moveaxis(setup.x, -1, 1)
+    parts = [pixels.shrunk(torch.from_numpy(np.ascontiguousarray(x[rows]))) for rows in (setup.train, setup.oracle)]
+    labels = setup.y[setup.train]
+    asked = pixels.reference(parts[0], labels, parts[1], setup.y[setup.oracle])["name"]
+    classify = pixels.linear if asked == "a linear classifier" else pixels.neighbours
+    centre = parts[0].mean(axis=0)
+    return np.asarray(classify(parts[0] - centre, labels, parts[1] - centre) == setup.y[setup.oracle])
 
 
 def make(case: Case, data: Path, runs: Path) -> Path:
@@ -213,7 +260,7 @@ def make(case: Case, data: Path, runs: Path) -> Path:
     shown = replace(prepared, split=replace(prepared.split, valid=valid[: case.seen]))
     if not case.change:
         try_out(trainer, folder, shown, settings, QUIET)
-    logits = {}
+    logits: dict[str, NDArray[Any]] = {} if case.change else {"simple": simple(setup)}
     try:
         trainer.loop()
         if not case.change:
@@ -253,13 +300,13 @@ def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
     used: Counter[tuple[str, str]] = Counter()
     for place in range(1000):
         data, network = turns[place % len(turns)]
-        healthy = Case(data, network, "healthy", FIRST[half] + place, 180 if place % 2 else 100)
+        healthy = _healthy(half, data, network, place)
         names = [
             name
             for name, condition in CONDITIONS.items()
             if name != "healthy" and half not in condition.since and not {data, network} & set(condition.without)
         ]
-        count = {"open": 2, "third": 3, "second": place % 2, "sealed": 1}[half]
+        count = {"open": 2, "second": place % 2, "third": 3, "fourth": 1, "fifth": 3, "sealed": 1}[half]
         first = used[data, network]
         used[data, network] += count
         offset = 5 * [pair[:2] for pair in HALVES[half]].index((data, network))
@@ -267,6 +314,15 @@ def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
             healthy,
             [replace(healthy, condition=names[(offset + 7 * at) % len(names)]) for at in range(first, first + count)],
         )
+
+
+def _healthy(half: str, data: str, network: str, place: int) -> Case:
+    seed = FIRST[half] + place
+    if half in FEW:
+        return Case(data, network, "healthy", seed, 180 if place % 2 else 100, held=FEWER.get(data, 740))
+    train = TRAIN.get(data, 320)
+    seen = 180 if place % 2 or data in TRAIN else 360
+    return Case(data, network, "healthy", seed, seen, train=train, held=seen + 640)
 
 
 def longer(healthy: Case) -> Case:

@@ -24,7 +24,7 @@ LEAST = 0.02
 RISEN = 0.04
 """Rise of the oracle's loss: with its lower end above this a run got worse, with its value above it nobody knows."""
 BROKEN = 0.95
-"""The oracle's best loss as a share of guessing from which on nothing was learnt."""
+"""The best loss as a share of guessing, of the oracle and of the images trained on, from which on nothing was learnt."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Told:
 def case_of(folder: Path) -> Case:
     """Read which case a run folder holds."""
     told = json.loads((folder / "case.json").read_text())
-    return Case(**{name: told[name] for name in Case.__dataclass_fields__})
+    return Case(**{name: told[name] for name in Case.__dataclass_fields__ if name in told})
 
 
 def read(folder: Path, images: slice | None = None) -> Told:
@@ -139,12 +139,13 @@ def truth(case: Case, folder: Path, whole: Evidence, logits: Any) -> tuple[str, 
     twin = kept(folder.with_name(healthy.name))
     harmed = None if twin is None or case.condition == "healthy" else helps(own, twin, classes)
     level = float(oracle.mean(axis=1).min()) / math.log(classes)
+    fitted = float(whole.fitted.min()) / math.log(classes)
     if condition.cause:
         return ("underfitted", condition.cause, harmed) if harmed else ("", "its condition did no harm", harmed)
     if "data/validation-differs" in condition.findings:
         return "", "the oracle is of another kind, too", None
-    if level > BROKEN:
-        return "broken", f"the oracle's loss is {level:.0%} of guessing", harmed
+    if min(level, fitted) > BROKEN:  # where training images were learnt, and nothing else, it is the gravest overfit
+        return "broken", f"the loss never fell below {min(level, fitted):.0%} of guessing", harmed
     if condition.hard and harmed:
         return "", "it learnt something all the same", harmed
     rise = trend.rise(oracle.mean(axis=1), oracle, least=LEAST * math.log(classes))
@@ -164,4 +165,9 @@ def truth(case: Case, folder: Path, whole: Evidence, logits: Any) -> tuple[str, 
         return "", "twice the epochs were not tried", None
     if helps(own, other, classes):
         return "underfitted", "trained too short", None
+    if "simple" in logits:
+        wrong = logits["best"][case.seen :].argmax(axis=1) != logits["labels"][case.seen :]
+        worse = trend.difference(wrong, ~logits["simple"])
+        if worse.low is not None and worse.low > 0:
+            return "", "a simple classifier on pixels does better, and why was not tried", None
     return "well fitted", "twice the epochs do not help", None

@@ -234,11 +234,15 @@ def plateau(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 
 
 def unfitted(m: Measures, limits: Limits = LIMITS) -> bool:
-    """Say whether the training images are not fitted, and what is lost is lost on them as on validation images."""
-    if m.level is None or m.gap_share is None or m.level - m.doubtful <= limits.level / 4:
+    """Say whether the training images are not fitted, and what is lost is lost on them as on validation images.
+
+    They have to be unfitted in the end, too: after the best epoch a network may go on to learn them by heart.
+    """
+    if m.level is None or m.end_level is None or m.gap_share is None:
         return False
-    worse = m.beats is not None and m.beats.high is not None and m.beats.high < 0
-    return m.gap_share < limits.gap and (m.level - m.doubtful > limits.level or worse)
+    left = min(m.level, m.end_level) - m.doubtful
+    behind = m.beats is not None and m.beats.high is not None and m.beats.high < -limits.behind
+    return m.gap_share < limits.gap and left > (limits.level / 4 if behind else limits.level)
 
 
 def squeezed(m: Measures, limits: Limits = LIMITS) -> bool:

@@ -14,6 +14,8 @@ class Limits:
             (Li et al. 2024, arXiv 2401.10359).
         tempered: the same after temperature scaling: less may be called worse decisions.
         level: training loss as a share of guessing from which on the training images count as not fitted.
+        behind: accuracy by which a simple classifier on pixels has to be better, beyond chance, for a network that fits
+            its training images fairly to count as one that does not.
         learnt: training loss as a share of guessing below which going on teaches less and less: more epochs are
             called for in none of the 173 trainings of benches/diagnosis that gained nothing by twice as many.
         gap: share of the validation loss that is gap below which what is lost is lost on training images, too.
@@ -48,6 +50,7 @@ class Limits:
     rise: float = 0.04
     tempered: float = 0.02
     level: float = 0.30
+    behind: float = 0.02
     learnt: float = 0.5
     gap: float = 0.35
     gain: float = 0.1

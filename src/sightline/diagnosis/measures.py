@@ -119,6 +119,13 @@ class Measures:
         return float(curve[self.best] / self.scale / 2) if self.scale > 0 else None
 
     @cached_property
+    def end_level(self) -> float | None:
+        """What training images cost in the end, in proportion to ``level``: below it where they went on being learnt."""
+        if self.level is None or self.fitted_change is None:
+            return self.level
+        return self.level * (1 + self.fitted_change)
+
+    @cached_property
     def doubtful(self) -> float:
         """What wrong labels cost even a network that knows all the right ones, as a share of guessing."""
         noise, k = self.after("label_noise"), self.of.classes
