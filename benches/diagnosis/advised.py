@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +48,31 @@ def habits(case: Case, folder: Path) -> dict[str, Case]:
     }
 
 
-def advice(told: Told) -> list[Case]:
-    """Give the first pieces of advice that change a setting, as changes of this run."""
-    found = [told.case.changed(each.setting, each.value) for each in judge(told.evidence).advice if each.setting]
-    return found[:FIRST]
+def advice(told: Told) -> list[list[Case]]:
+    """Give the first pieces of advice, each as trainings: this run with a change, or with other seeds, to vote with it.
+
+    A run's own seed draws its images, too, and stays; the seed that is changed is that of weights and order.
+    """
+    found = []
+    for each in judge(told.evidence).advice[:FIRST]:
+        if each.setting:
+            found.append([told.case.changed(each.setting, each.value)])
+        else:
+            found.append([told.case.changed("seed", told.case.seed + 10_000 * n) for n in range(1, each.value)])
+    return found
+
+
+def ended(own: NDArray[np.float64], places: list[Path]) -> NDArray[np.float64] | None:
+    """Give the oracle's losses after a change; of several trainings those of their vote with the run itself.
+
+    The mean of the networks' probabilities of the right class is what a vote gives it.
+    """
+    each = [kept(place) for place in places]
+    if any(losses is None for losses in each):
+        return None
+    if len(each) == 1:
+        return each[0]
+    return np.asarray(-np.log(np.mean([np.exp(-losses) for losses in (own, *each) if losses is not None], axis=0)))
 
 
 def stopped(folder: Path) -> NDArray[np.float64] | None:
@@ -83,19 +104,24 @@ def record(folder: Path) -> dict[str, Any] | None:
         examples = of_run(RunFolder(folder)).examples
         count = len(content["labels"]) - told.case.seen if examples is None else examples.shape[1] - told.case.seen
         own = np.full(count, math.log(classes))
-    tried = {**{f"advice {n}": case for n, case in enumerate(advice(told), 1)}, **habits(told.case, folder)}
+    tried = {f"advice {n}": cases for n, cases in enumerate(advice(told), 1)}
+    tried |= {name: [case] for name, case in habits(told.case, folder).items()}
     done: dict[str, Any] = {}
-    for name, case in tried.items():
-        place = folder.with_name(case.name)
-        if not (place / "case.json").is_file():
+    for name, cases in tried.items():
+        places = [folder.with_name(case.name) for case in cases]
+        if not all((place / "case.json").is_file() for place in places):
             return None
-        after = kept(place)
+        after = ended(own, places)
         done[name] = _told(own, after, classes) if after is not None else {"gain": -1.0, "helps": False, "harms": True}
     early = stopped(folder)
     done["always stop early"] = (
         _told(own, early, classes) if early is not None else {"gain": 0.0, "helps": False, "harms": False}
     )
-    named = {name: f"{case.change}={case.value}" for name, case in tried.items() if name.startswith("advice")}
+    named = {
+        name: f"{cases[0].change}={cases[0].value}" if len(cases) == 1 else f"a vote of {len(cases) + 1}"
+        for name, cases in tried.items()
+        if name.startswith("advice")
+    }
     return {"case": told.case.name, "truth": told.kind, "named": named, "did": done}
 
 
@@ -131,12 +157,16 @@ def scores(folders: list[Path]) -> dict[str, Any]:
         for r in records
     ]
     given = [r for r in records if "advice 1" in r["did"]]
+    mendable = [r for r in records if any(each["helps"] for each in r["did"].values())]
     return {
         "cases": len(records),
         "given any": _share(["advice 1" in r["did"] for r in records]),
         "helps, where given": _share([r["did"]["advice 1"]["helps"] for r in given]),
         **table,
         "random habit helps": float(np.mean(chance)),
+        "where anything that was tried helps": {
+            name: _share([r["did"].get(name, {}).get("helps", False) for r in mendable]) for name in names
+        },
         "the best of all tried is in the first two": _share(best),
         "records": records,
     }
@@ -163,7 +193,7 @@ def main() -> None:
             folder = asked.runs / case.name
             if left <= 0 or not (folder / "case.json").is_file() or not wanting(told := read(folder)):
                 continue
-            for each in (*advice(told), *habits(case, folder).values()):
+            for each in (*chain(*advice(told)), *habits(case, folder).values()):
                 make(each, asked.data, asked.runs)
                 print(each.name, flush=True)
             left -= 1

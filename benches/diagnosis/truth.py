@@ -24,7 +24,7 @@ LEAST = 0.02
 RISEN = 0.04
 """Rise of the oracle's loss: with its lower end above this a run got worse, with its value above it nobody knows."""
 BROKEN = 0.95
-"""The best loss as a share of guessing, of the oracle and of the images trained on, from which on nothing was learnt."""
+"""The best loss as a share of guessing, the oracle's and that of training images, from which on nothing was learnt."""
 
 
 @dataclass(frozen=True)

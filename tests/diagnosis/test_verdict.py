@@ -154,14 +154,25 @@ class TestAdvice:
         assert self.first(replace(evidence, source="")).command == ""
 
     def test_never_what_is_set_already(self) -> None:
-        assert self.first(histories.overconfident()).setting == "dropout"
-        assert self.first(histories.overconfident(), dropout=0.5).setting == "label_smoothing"
+        second = judge(histories.overconfident()).advice[1]
+        assert second.setting == "ema"
+        assert second.instead == ("drop out 30% of the last features",)
+        averaged = replace(histories.overconfident(), settings={"ema": 0.9, "dropout": 0.5})
+        assert judge(averaged).advice[1].setting == "label_smoothing"
         verdict = judge(
             replace(
                 histories.overfitted(), settings={"augment": "strong,mixup=0.2", "dropout": 0.5, "weight_decay": 0.5}
             )
         )
         assert not {advice.setting for advice in verdict.advice} & {"augment", "dropout", "weight_decay"}
+
+    def test_a_rise_whose_best_weights_are_kept_is_answered_by_a_vote_of_the_same_settings(self) -> None:
+        evidence = replace(
+            histories.overconfident(), where="runs/a b", source="photos", state={"seconds": {"training": 10.0}}
+        )
+        advice = self.first(evidence, model="mlp")
+        assert (advice.setting, advice.value, advice.seconds) == ("", 5, 50.0)
+        assert advice.command == "sightline vote 'runs/a b' --members 5"
 
     def test_equals_are_alternatives_and_no_setting_comes_twice(self) -> None:
         assert any(each.instead for each in judge(histories.flat()).advice)

@@ -25,6 +25,10 @@ def vote(
     views: Annotated[
         str, typer.Option("--views", help="flips,shifts: every run votes once more for each view of an image.")
     ] = "",
+    count: Annotated[
+        int | None,
+        typer.Option("--members", help="Train one RUN again with other seeds until so many of it can vote."),
+    ] = None,
     on: Annotated[
         str | None, typer.Option("--on", help="Other images to score on; else those that all members held out.")
     ] = None,
@@ -36,6 +40,8 @@ def vote(
     """Let trained runs vote: an ensemble with a folder, scores and a report of its own.
 
     Example: sightline vote runs/a runs/b runs/c --weights auto
+
+    Example: sightline vote runs/a --members 5
     """
     from sightline.ensembles.ensemble import Ensemble
     from sightline.errors import SettingsError
@@ -43,8 +49,15 @@ def vote(
     if hard + soft + (weights is not None) > 1:
         raise SettingsError("--hard, --soft and --weights are different votes.", "Give one of them.")
     kind = "hard" if hard else "soft" if soft else None
-    ensemble = Ensemble(members or [], vote=kind, weights=_weights(weights), views=views.split(",") if views else ())
     progress = progress_for(quiet)
+    named: list[str] | list[Path] = members or []
+    if count is not None:
+        if members is None or len(members) != 1:
+            raise SettingsError(f"--members trains one run again, not {len(members or [])}.", "Name one run.")
+        from sightline.comparison.siblings import siblings
+
+        named = siblings(members[0], count, progress=progress)
+    ensemble = Ensemble(named, vote=kind, weights=_weights(weights), views=views.split(",") if views else ())
     ensemble.save(runs, name, source=on, progress=progress)
     ensemble.report(progress)
     finish(ensemble, as_json)

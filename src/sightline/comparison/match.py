@@ -12,7 +12,6 @@ HOW = {
     *("runs", "name", "trackers", "checkpoint_minutes"),  # where things go
     *("data_dir", "download", "strict"),  # which images: the fingerprint says
     *("device", "compile", "keep_memory"),  # how it is computed
-    *("instruments", "probes"),  # what is looked at besides
     *("instruments", "probes"),  # what is looked at meanwhile
     *("minutes", "split_seed"),  # looked at apart
 }

@@ -120,7 +120,7 @@ class Measures:
 
     @cached_property
     def end_level(self) -> float | None:
-        """What training images cost in the end, in proportion to ``level``: below it where they went on being learnt."""
+        """What training images cost in the end: below ``level`` where they were learnt further after the best epoch."""
         if self.level is None or self.fitted_change is None:
             return self.level
         return self.level * (1 + self.fitted_change)

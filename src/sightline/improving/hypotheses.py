@@ -60,6 +60,8 @@ def believe(folder: RunFolder, probes: Mapping[str, Any]) -> Belief:
     changes = []
     for group in choices(verdict.findings, Measures(evidence)):
         for change in group:
+            if not change.setting:  # a vote changes no setting; at the end all trainings of the best can vote
+                continue
             others = tuple(other.sentence for other in group if other is not change)
             changes.append(replace(change, instead=others))
     return Belief(verdict, tuple(changes))
