@@ -76,7 +76,7 @@ COMMANDS: dict[str, set[str]] = {
     "report": set(),
     "diagnose": {"classes", "images", "json"},
     "improve": {"minutes", "rounds", "seeds", "jobs", "json", "quiet"},
-    "vote": {"hard", "soft", "weights", "views", "on", "runs", "name", "json", "quiet"},
+    "vote": {"hard", "soft", "weights", "views", "members", "on", "runs", "name", "json", "quiet"},
     "audit": {*FLAGS, "folds", "repeats", "drop", "option", "json", "quiet"},
     "lr": {*FLAGS, "plot", "json", "quiet"},
     "compare": {
