@@ -134,10 +134,11 @@ def dream(
         ascent = _Ascent(taps, canvas, known, steps, diversity, seed, progress or Progress(quiet=True))
         if begin is not None:
             found = ascent.run(
-                objectives, canvas.read(begin[None]).repeat(len(objectives), *[1] * len(shape)), "a photo"
+                objectives, canvas.read(begin[None]).repeat(len(objectives), *[1] * len(shape)), "a photo", steps
             )
         else:
-            found = ascent.run(objectives, canvas.noise(max(repeats) + 1, seed=seed)[repeats], "noise", opening=True)
+            noise = canvas.noise(max(repeats) + 1, seed=seed)[repeats]
+            found = ascent.run(objectives, noise, "noise", steps, opening=True)
             found = _again(ascent, objectives, found, examples, scores)
     said = logits(model, torch.stack([one.image for one in found]))
     return [replace(one, logits=said[i]) for i, one in enumerate(found)]
@@ -174,7 +175,9 @@ def _again(
             coefficients = ascent.canvas.noise(len(rows), seed=ascent.seed)
         else:
             coefficients = ascent.canvas.noise(len(rows), seed=ascent.seed + 1, spread=1.0)
-        for i, one in zip(rows, ascent.run(asked, coefficients, again, still=still), strict=True):
+        # an example has what excites the unit already: half the steps add what there is to add
+        steps = max(ascent.steps // 2, 1) if again == "an example" else ascent.steps
+        for i, one in zip(rows, ascent.run(asked, coefficients, again, steps, still=still), strict=True):
             found[i] = replace(one, start=found[i].start) if one.value > found[i].value else found[i]
     return found
 
@@ -206,8 +209,9 @@ class _Ascent:
         self.steps, self.diversity, self.seed, self.progress = steps, diversity, seed, progress
 
     def run(
-        self, objectives: Sequence[Objective], begin: Tensor, woken: str, *, still: bool = False, opening: bool = False
-    ) -> list[Dream]:
+        self, objectives: Sequence[Objective], begin: Tensor, woken: str, steps: int,
+        *, still: bool = False, opening: bool = False,
+    ) -> list[Dream]:  # fmt: skip
         """Climb from coefficients (B, C, *positions), one for each objective.
 
         ``still``: without movements, with care; ``opening``: silent rectifiers let a share pass at first. What is
@@ -218,13 +222,13 @@ class _Ascent:
         climber = _Adam(coefficients, RATE * (CAREFUL if still else 1))
         rows, book = list(range(len(objectives))), _Book(len(objectives))
         book.note(0, rows, *self._look(objectives, coefficients))
-        with self.progress.task(f"from {woken}", self.steps) as task:
-            for step in range(1, self.steps + 1):
+        with self.progress.task(f"from {woken}", steps) as task:
+            for step in range(1, steps + 1):
                 asked = [objectives[i] for i in rows]
-                share = max(0.0, OPEN * (1 - step / min(OPENING, max(self.steps // 2, 1)))) if opening else 0.0
+                share = max(0.0, OPEN * (1 - step / min(OPENING, max(steps // 2, 1)))) if opening else 0.0
                 climber.step(rows, self._uphill(asked, coefficients[rows], numbers, still, share))
                 task.advance()
-                if step % LOOK == 0 or step == self.steps:
+                if step % LOOK == 0 or step == steps:
                     book.note(step, rows, *self._look(asked, coefficients[rows]))
                     rows = book.open if not self.diversity or not book.open else rows
                     if not rows:

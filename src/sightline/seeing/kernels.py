@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -33,7 +34,7 @@ class Kernels:
     bias: NDArray[np.float32] | None
     first: bool
 
-    @property
+    @cached_property
     def norms(self) -> NDArray[np.float64]:
         """The Euclidean norm of each unit's weights, float64 (units,)."""
         norms: NDArray[np.float64] = np.linalg.norm(
@@ -46,7 +47,7 @@ class Kernels:
         """Units by norm, the largest first."""
         return np.argsort(-self.norms, kind="stable")
 
-    @property
+    @cached_property
     def most(self) -> float:
         """The end of the colour scale: the largest magnitude among all weights of the layer."""
         return picture.extent(self.weights)
