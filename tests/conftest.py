@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reports.browser import Browser
 from server import Server
 
 # The same examples on every run, so that a red test is the change's fault; HYPOTHESIS_PROFILE=explore looks further.
@@ -43,6 +44,13 @@ def _ctrl_c_is_heard() -> None:
     """Hear Ctrl-C also where the tests were started in the background, with a shell that has it ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start one browser for all pages: it takes longer than most of them."""
+    with Browser() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

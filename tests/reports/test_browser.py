@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,12 +30,6 @@ RUNS = {
     "cut": {"classes": ["daisy", "rose"], "part": None, "done": 3, "epochs": 30},
     "signals": {"classes": ["normal", "R-on-T", "PVC"], "kind": "signal", "size": (140,), "strength": 1.5},
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as found:
-        yield found
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -21,12 +21,6 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium is installe
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
     path.write_text(explorer(), encoding="utf-8")

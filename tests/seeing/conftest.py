@@ -15,5 +15,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run ``runs/mine``: LeNet-5 after a few steps on digits."""
     place = tmp_path_factory.mktemp("seeing")
     quiet = Progress(quiet=True)
-    sightline.train("digits", "lenet5", epochs=1, train_steps=4, name="mine", runs=place / "runs", progress=quiet)
+    sightline.train(
+        "digits", "lenet5", epochs=1, train_steps=4, probes=False, name="mine", runs=place / "runs", progress=quiet
+    )
     return place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,16 +163,10 @@ def test_a_gallery_without_data_shows_the_network_alone(place: Path, monkeypatch
     assert "Classes</h2>" not in page
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser() as found:
-        yield found
-
-
 @pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed")
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 60, 60), (2, 40)], ids=by)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 36, 36), (2, 40)], ids=by)
 def test_the_gallery_in_a_browser(browser: Browser, tmp_path: Path, shape: tuple[int, ...]) -> None:
-    subject = tiny(shape)
+    subject = tiny(shape, 15)
     images = chosen(subject)
     through, about = images.mixed(2, 1), images.mixed(1, 1)
     stages = exhibit.look(subject, through, units=2, progress=QUIET)

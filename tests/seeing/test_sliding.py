@@ -91,14 +91,13 @@ def moved(slide: Slide) -> np.ndarray[Any, Any]:
     """Find the pixels that matter by changing one after the other."""
     assert slide.kernel is not None
     matters = np.zeros(slide.image.shape[1:], bool)
+    options = {name: getattr(slide, name) for name in ("stride", "padding", "dilation", "groups")}
+    ones = np.abs(slide.kernel) + 1  # no weight hides a pixel
+    still = convolve(slide.image, ones, **options).output
     for place in np.ndindex(matters.shape):
         image = slide.image.copy()
         image[(slice(None), *place)] += 1
-        options = {name: getattr(slide, name) for name in ("stride", "padding", "dilation", "groups")}
-        ones = np.abs(slide.kernel) + 1  # no weight hides a pixel
-        matters[place] = (
-            convolve(image, ones, **options).output != convolve(slide.image, ones, **options).output
-        ).any()
+        matters[place] = (convolve(image, ones, **options).output != still).any()
     return matters
 
 

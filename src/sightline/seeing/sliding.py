@@ -243,12 +243,8 @@ def convolve(
     ways = (pair("stride", stride, 1), pair("padding", padding, 0), pair("dilation", dilation, 1))
     output = np.broadcast_to(added[:, None, None], (len(taps), *fits(pixels, size, *ways))).copy()
     for i, j, patch in patches(pixels, size, *ways, 0.0):
-        parts = np.einsum(
-            "gmc,gchw->gmhw",
-            taps[:, :, i, j].reshape(groups, -1, channels),
-            patch.reshape(groups, channels, *patch.shape[1:]),
-        )
-        output += parts.reshape(output.shape)
+        weights = taps[:, :, i, j].reshape(groups, -1, channels)
+        output += (weights @ patch.reshape(groups, channels, -1)).reshape(output.shape)
     return Slide("convolution", pixels, taps, added, size, *ways, output, groups)
 
 
