@@ -237,7 +237,7 @@ def _well(found: list[Finding], m: Measures, limits: Limits) -> Verdict:
             "cannot tell",
             f"cannot tell whether it overfits: the validation loss ended {m.rise.value:.0%} above its minimum, but the "
             f"95 % interval reaches from {m.rise.low:.0%} to {m.rise.high:.0%}.",
-            decides="A learning rate that falls to nothing would settle it: --schedule onecycle."
+            decides="A learning rate that falls to nothing: --schedule onecycle."
             if "training/unsteady" in codes
             else _more_images(m, limits),
         )
@@ -262,10 +262,10 @@ def _more_images(m: Measures, limits: Limits) -> str:
     assert m.rise is not None
     n = m.of.number
     if not n or m.rise.value <= limits.rise:
-        return "More validation images, or more epochs, would settle it."
+        return "More validation images, or more epochs."
     width = m.rise.value - m.rise.low
     needed = n * (width / max(m.rise.value - limits.rise, 0.01)) ** 2
-    return f"About {max(10, round(needed - n, -1)):,.0f} more validation images would settle it."
+    return f"About {max(10, round(needed - n, -1)):,.0f} more validation images."
 
 
 def _doubt(verdict: Verdict, found: list[Finding], m: Measures) -> tuple[tuple[str, ...], Confidence]:
