@@ -110,6 +110,19 @@ def _longer(m: Measures) -> int:
     return 2 * m.epochs
 
 
+def _unlearnt(m: Measures) -> bool:
+    """Say whether what is lost on validation images is mostly lost on training images, too."""
+    return m.gap_share is None or m.gap_share < 0.5
+
+
+def _longer_if_unlearnt(m: Measures) -> int | None:
+    return _longer(m) if _unlearnt(m) else None
+
+
+def _wider_if_unlearnt(m: Measures) -> float | None:
+    return WIDER.value(m) if _unlearnt(m) else None
+
+
 def _shorter(m: Measures) -> int | None:
     return None if m.of.best_kept or m.rise is None else max(1, int(m.of.epochs[m.best]))
 
@@ -249,7 +262,9 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "setup/augmentation": _ranked([LESS_AUGMENT]),
     "fit/undertrained": _ranked([LONGER], [BOLDER]),
     "fit/capacity": _ranked([WIDER], [BOLDER, LONGER]),
-    "fit/worse-than-reference": _ranked([LONGER], [WIDER]),
+    "fit/worse-than-reference": _ranked(
+        [replace(LONGER, value=_longer_if_unlearnt)], [replace(WIDER, value=_wider_if_unlearnt)], [VOTE]
+    ),
     "fit/overfitted": _ranked([STOP], [VOTE], [AVERAGE, DROPOUT], [SMOOTH], [AUGMENT], [DECAY, NARROW]),
     "fit/overconfident": _ranked([VOTE], [AVERAGE, DROPOUT], [SMOOTH], [AUGMENT], [STOP]),
     "training/unsteady": _ranked([AVERAGE], [SLOWER]),
