@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -221,3 +223,42 @@ def test_bundled_recipes_are_plain_settings(name: str) -> None:
     recipe = reading.read(name)
     assert not recipe.members
     assert recipe.settings().changed()
+
+
+# ---- the start ----
+
+
+def test_a_step_imports_no_compiler(tmp_path: Path) -> None:
+    program = """
+import sys, torch
+from sightline.training import optim
+for name in ("sgd", "adamw", "muon"):
+    model = torch.nn.Linear(2, 2)
+    optimizer = optim.build(name, model, lr=0.1, weight_decay=0.1, lookahead=2)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+assert isinstance(optim.build("adam", model, lr=0.1), torch.optim.Adam)
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "RMSprop"])
+def test_optimizers_that_leave_the_compiler_out_make_torchs_steps(name: str) -> None:
+    torch.manual_seed(0)
+    mine, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
+    theirs.load_state_dict(mine.state_dict())
+    builder = getattr(torch.optim, name)
+    ours, plain = optim.make(builder, mine.parameters(), {"lr": 0.1}), builder(theirs.parameters(), lr=0.1)
+    for _ in range(3):
+        for model, optimizer in ((mine, ours), (theirs, plain)):
+            optimizer.zero_grad()
+            model(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+    for own, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+    assert type(ours).__name__ == type(plain).__name__
+    plain.load_state_dict(ours.state_dict())

@@ -123,7 +123,7 @@ def one_batch(
     began, losses = 0.0, list[float]()
     with untouched(model, optimizer):
         model.train()
-        trial = optimizer or torch.optim.Adam(optim.trained(model), lr=RATE)
+        trial = optimizer or optim.make(torch.optim.Adam, optim.trained(model), {"lr": RATE, "fused": False})
         for group in trial.param_groups:
             group["lr"] = group.get("initial_lr", group["lr"])
         for _ in range(TRIES):

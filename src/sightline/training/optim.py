@@ -166,11 +166,28 @@ def make(builder: type[Optimizer], params: Iterable[Any], options: Mapping[str, 
     # One kernel for all parameters instead of some for each; on the processor, too.
     fused = {"fused": True} if "fused" in takes and not {"fused", "foreach", "differentiable"} & set(options) else {}
     try:
-        return builder(list(params), **{**options, **fused})
+        chosen = builder if options.get("differentiable") else _untraced(builder)
+        return chosen(list(params), **{**options, **fused})
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise SettingsError(
             f"optimizer {builder.__name__} refuses {dict(options)}: {error}.", "Change those options."
         ) from None
+
+
+def _untraced(builder: type[Optimizer]) -> type[Optimizer]:
+    """Give the same optimizer, which does not import torch's compiler when it is made and when it steps.
+
+    Torch's own mark where a compiler would have to stop, and import the whole of it for that: a second or more, at the
+    start of every training. Only networks are compiled here, so nothing has to be marked. A class that is neither
+    torch's nor ours, or not of the form that is known, is left as it is.
+    """
+    theirs = isinstance(builder, type) and builder.__module__.startswith(("torch.optim.", __package__))
+    if not theirs or (step := inspect.unwrap(builder.step)) is builder.step:
+        return builder
+    own = {"step": torch.no_grad()(step)}
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        own[name] = inspect.unwrap(getattr(builder, name))
+    return type(builder.__name__, (builder,), {**own, "__module__": builder.__module__, "__doc__": builder.__doc__})
 
 
 def groups(
