@@ -228,7 +228,7 @@ def times(arguments: argparse.Namespace) -> None:
     timed(f"{len(batch)} channels of {place.name}, {arguments.steps} steps", lambda: make(batch, arguments.steps))
     every = [[wish.channel(p.name, i) for i in range(p.units)] for p in maps if p.parameters]
     count = sum(map(len, every))
-    if count <= 128:
+    if count <= 256:
         timed(f"all {count} channels of {len(every)} layers", lambda: [make(one, arguments.steps) for one in every])
 
 

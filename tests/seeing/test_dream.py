@@ -139,6 +139,20 @@ def test_units_get_what_they_are_known_to_like() -> None:
     assert left.value > 1.5 * natural[0].amax()
 
 
+def test_the_ends_of_the_range_can_be_reached() -> None:
+    canvas = Canvas((1, 4, 4), measure(torch.tensor([-3.0, 5.0]).repeat(8).view(1, 1, 4, 4)))
+    drawn = torch.tensor([-3.0, 5.0]).repeat_interleave(8).view(1, 1, 4, 4)
+    assert torch.allclose(canvas.paint(canvas.read(drawn)), drawn, atol=1e-4)
+
+
+def test_silent_units_may_let_a_share_pass() -> None:
+    x = torch.tensor([[-1.0, 3.0]], requires_grad=True)
+    with Redirected(0.25):
+        loss = (nn.functional.relu(x) * torch.tensor([2.0, 2.0])).sum()
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert gradient.tolist() == [[0.5, 2.0]]
+
+
 def test_a_unit_that_cannot_wake_up_is_not_moved() -> None:
     found = dream(Edges(), [wish.channel("act", 2)], (1, 8, 8), examples=photos(5, (1, 8, 8), 1.0), steps=6)
     assert not found[0].moved

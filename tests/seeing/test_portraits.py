@@ -89,6 +89,23 @@ def test_portraits_come_with_their_controls(subject: Subject) -> None:
         assert "largest natural value" in one.sentence
 
 
+def test_what_falls_short_of_the_data_begins_at_the_best_example(subject: Subject) -> None:
+    one, other = portraits(subject, ["act:0", "act:0"], steps=1)  # a step is not enough
+    for found in (one, other):
+        assert found.dream.woken == "an example"
+        assert found.ratio > 0.9
+        assert "its strongest example" in found.sentence
+    assert not torch.equal(one.dream.image, other.dream.image)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("act[9,9,0]", "no position 9,9"), ("logit:2", "no class"), ("nil:0", "nil")]
+)
+def test_what_is_not_there_is_refused_before_anything_is_measured(subject: Subject, text: str, fault: str) -> None:
+    with pytest.raises(ModelError, match=fault):
+        portraits(subject, [text], steps=1)
+
+
 def test_what_was_made_is_kept_for_these_weights_and_this_question(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ DREAMS = 5e11
 """Multiply-adds, forward, that making images may take: about a minute of one core."""
 STEPS = 48
 """Of making images, unless more are asked for: most of what 256 find."""
-DEAR = 2e8
+DEAR = 2e7
 """Multiply-adds for one image from which on fewer images are explained, in fewer steps."""
 ROUGH = 0.05
 """Share that integrated gradients may miss on the gallery, which says how much they did."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.progress import Progress
-from sightline.seeing.dream import Dream, evaluate
+from sightline.seeing.dream import Dream, evaluate, logits
 from sightline.seeing.kept import Kept
 from sightline.seeing.layers import Place
 from sightline.seeing.made import Recipe, made
-from sightline.seeing.objectives import LOGITS, Objective
+from sightline.seeing.objectives import LOGITS, Objective, check
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps
 from sightline.seeing.targets import target
@@ -65,6 +65,10 @@ class Portrait:
         if not self.dream.moved:
             return "No image was found that it likes better than noise."
         parts = [f"{self.ratio:.2f} times the largest natural value" if self.ratio == self.ratio else "above noise"]
+        if self.dream.woken == "an example" and self.dream.value <= self.natural + 1e-3 * abs(self.natural):
+            return "No image was found that it likes better than its strongest example, which is shown."
+        if self.dream.woken == "an example":
+            parts.append("begun at its strongest example")
         if self.likeness > 0.7:
             parts.append("but much the same without anything learnt")
         if self.path == self.path:
@@ -109,6 +113,10 @@ def portraits(
     tested = [i for i, (text, _) in enumerate(wanted) if controlled is None or text in controlled]
     recipe = Recipe(steps, seed, diversity)
     if len(subject.examples) and scores is None:
+        outside = any(LOGITS in objective.layers for objective in asked)
+        classes = logits(subject.model, subject.examples[:1]).shape[1] if outside else 0
+        for objective in asked:
+            check(objective, subject.layers, classes)
         with Taps(subject.model, [name for name in _layers(asked) if name != LOGITS]) as taps:
             scores = evaluate(taps, asked, subject.examples, subject.layers)
     found = made(subject, wanted, recipe, scores=scores, kept=kept, progress=progress)
