@@ -93,6 +93,8 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if own and own["verdict"] == "diverged":
         grounds.append("with this rate the loss rises even on one batch of 16 images")
         evidence["one_batch"] = own["last"]
+    if list(evidence) == ["update"] and _steady(m, limits):
+        return None  # weights that begin at nothing, as a linear classifier's may, are small beside any step
     hard = m.level is not None and (m.level > 0.5 or not m.finite)
     if not grounds or (len(grounds) < 2 and not hard and evidence.get("update", 0.0) < FAR * limits.update_high):
         return None
@@ -104,6 +106,16 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         **evidence,
         lr=m.of.settings.get("lr"),
     )
+
+
+def _falling(m: Measures) -> float:
+    """Give the share of the epochs in which the training loss fell; 0 where there are too few."""
+    return float((np.diff(m.of.fitted) < 0).mean()) if m.epochs >= 5 else 0.0
+
+
+def _steady(m: Measures, limits: Limits) -> bool:
+    """Say whether the training loss fell in almost every epoch, and by much: no step was too long."""
+    return _falling(m) >= limits.creep and m.of.fitted[-1] < 0.5 * m.of.fitted[0]
 
 
 def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:
@@ -121,7 +133,7 @@ def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if batch.get("own", {}).get("verdict") == "unmoved" and batch.get("reference", {}).get("verdict") == "fitted":
         grounds.append("with this rate not even one batch of 16 images is fitted, though the network can")
         evidence["one_batch"] = batch["own"]["last"]
-    falling = float((np.diff(m.of.fitted) < 0).mean()) if m.epochs >= 5 else 0.0
+    falling = _falling(m)
     small = m.update is not None and m.update < limits.update_high / 10
     if m.level > 0.8 and small and falling >= limits.creep:
         grounds.append(

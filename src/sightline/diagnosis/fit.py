@@ -88,7 +88,8 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if gain is None or gain.low is None or not _falls(m, limits) or _risen(m, limits):
         return None
     fitted = 1.0 if m.level is None else min(1.0, m.level / limits.learnt)  # what is learnt teaches less and less
-    if gain.value * fitted <= limits.gain:
+    behind = m.beats is not None and m.beats.high is not None and m.beats.high < 0 < gain.low  # but more can be learnt
+    if gain.value * (1.0 if behind else fitted) <= limits.gain:
         return None
     return found(
         "fit/undertrained",
@@ -170,6 +171,8 @@ def capacity(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if squeezed(m, limits) and not over_regularised(m, limits):
         return _no_room(m, limits)
     if not unfitted(m, limits) or _risen(m, limits) or undertrained(m, limits) or over_regularised(m, limits):
+        return None
+    if m.fitted_change is not None and m.fitted_change < -limits.gain:  # it went on learning after the best epoch
         return None
     assert m.level is not None
     assert m.gap_share is not None
