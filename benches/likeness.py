@@ -80,7 +80,7 @@ def choice(arguments: argparse.Namespace) -> None:
     mean cosine of the features of the other network's rectified layers.
     """
     subject, judge = (see.subject(run) for run in arguments.runs[:2])
-    held = Run.load(arguments.runs[0]).sights(QUIET).held_out().inputs
+    held = Run.load(arguments.runs[0]).sights(QUIET).held_out().x
     names = [place.name for place in rectified(judge, 4)]
     right: dict[str, list[float]] = {"made": [], "examples": [], "both": []}
     for place in rectified(subject, arguments.layers):
@@ -125,12 +125,12 @@ def diversity(arguments: argparse.Namespace) -> None:
     for place in rectified(subject, arguments.layers):
         asked, _, _ = chosen(subject, place, arguments.units)
         four = [one for one in asked for _ in range(4)]
-        found = {"restarts": made(subject, four, arguments), "diverse": made(subject, four, arguments, 1.0)}
+        found = {"restarts": made(subject, four, arguments), "diverse": made(subject, four, arguments, arguments.apart)}
         alike = {name: likeness(subject, place.name, images) for name, images in found.items()}
         single = [max(one.value for one in found["restarts"][k : k + 4]) for k in range(0, len(four), 4)]
         ratios = [one.value / single[k // 4] for k, one in enumerate(found["diverse"])]
         say(
-            what="diversity", layer=place.name, units=len(asked), restarts=alike["restarts"], diverse=alike["diverse"],
+            what="diversity", apart=arguments.apart, layer=place.name, units=len(asked), restarts=alike["restarts"], diverse=alike["diverse"],
             lower=1 - alike["diverse"] / alike["restarts"], strength=statistics.median(ratios),
             at_80=sum(r >= 0.8 for r in ratios) / len(ratios),
         )  # fmt: skip
@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=16, help="Of each layer.")
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--apart", type=float, default=1.0, help="How strongly images are pushed apart.")
     arguments = parser.parse_args()
     ways[arguments.what](arguments)
 

@@ -233,15 +233,21 @@ def times(arguments: argparse.Namespace) -> None:
 
 
 def transfer(arguments: argparse.Namespace) -> None:
-    """Images made for the classes of the first run, recognised by the others?"""
+    """Images made for the classes of the first run, from noise, recognised by the others?"""
     first = see.subject(arguments.runs[0])
     asked = [wish.logit(k) for k in range(len(first.classes))]
-    found = dream(first.model, asked, first.shape, nature=first.nature, known=first.layers, steps=arguments.steps)
+    found = [
+        one
+        for seed in range(arguments.seeds)
+        for one in dream(
+            first.model, asked, first.shape, nature=first.nature, known=first.layers, steps=arguments.steps, seed=seed
+        )
+    ]
     x = torch.stack([one.image for one in found])
     hits = []
     for path in arguments.runs:
-        right = logits(see.subject(path).model, x).argmax(1) == torch.arange(len(asked))
-        say(run=str(path), recognised=int(right.sum()), of=len(asked))
+        right = logits(see.subject(path).model, x).argmax(1) == torch.arange(len(asked)).repeat(arguments.seeds)
+        say(run=str(path), recognised=int(right.sum()), of=len(x))
         hits.append(float(right.float().mean()))
     say(what="transfer", others=statistics.mean(hits[1:]), own=hits[0])
 
@@ -254,6 +260,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--width", type=float)
+    parser.add_argument("--seeds", type=int, default=4, help="Images for each class that others are asked about.")
     parser.add_argument("--inputs", nargs="+", default=INPUTS, help="Shapes of the grid: 3x32x32.")
     arguments = parser.parse_args()
     globals()[arguments.what](arguments)

@@ -138,7 +138,8 @@ def dream(
             )
         else:
             noise = canvas.noise(max(repeats) + 1, seed=seed)[repeats]
-            found = ascent.run(objectives, noise, "noise", steps, opening=True)
+            # not for classes: there, what passes silent rectifiers made images that other networks knew less often
+            found = ascent.run(objectives, noise, "noise", steps, opening=not outside)
             found = _again(ascent, objectives, found, examples, scores)
     said = logits(model, torch.stack([one.image for one in found]))
     return [replace(one, logits=said[i]) for i, one in enumerate(found)]
