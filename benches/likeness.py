@@ -130,7 +130,8 @@ def diversity(arguments: argparse.Namespace) -> None:
         single = [max(one.value for one in found["restarts"][k : k + 4]) for k in range(0, len(four), 4)]
         ratios = [one.value / single[k // 4] for k, one in enumerate(found["diverse"])]
         say(
-            what="diversity", apart=arguments.apart, layer=place.name, units=len(asked), restarts=alike["restarts"], diverse=alike["diverse"],
+            what="diversity", apart=arguments.apart, layer=place.name, units=len(asked),
+            restarts=alike["restarts"], diverse=alike["diverse"],
             lower=1 - alike["diverse"] / alike["restarts"], strength=statistics.median(ratios),
             at_80=sum(r >= 0.8 for r in ratios) / len(ratios),
         )  # fmt: skip
