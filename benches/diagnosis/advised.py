@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from truth import Told, case_of, gain, helps, kept, read
 from sightline.diagnosis import intervals
 from sightline.diagnosis.evidence import of_run
 from sightline.diagnosis.verdict import judge
+from sightline.errors import SightlineError
 from sightline.run import RunFolder
 
 FIRST = 2
@@ -73,6 +76,16 @@ def ended(own: NDArray[np.float64], places: list[Path]) -> NDArray[np.float64] |
     if len(each) == 1:
         return each[0]
     return np.asarray(-np.log(np.mean([np.exp(-losses) for losses in (own, *each) if losses is not None], axis=0)))
+
+
+def attempt(case: Case, data: Path, runs: Path) -> None:
+    """Train a change; one that the network cannot have leaves a folder without a history, and counts as harm."""
+    try:
+        make(case, data, runs)
+    except SightlineError as error:
+        folder = runs / case.name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "case.json").write_text(json.dumps({**asdict(case), "impossible": str(error)}))
 
 
 def stopped(folder: Path) -> NDArray[np.float64] | None:
@@ -194,7 +207,7 @@ def main() -> None:
             if left <= 0 or not (folder / "case.json").is_file() or not wanting(told := read(folder)):
                 continue
             for each in (*chain(*advice(told)), *habits(case, folder).values()):
-                make(each, asked.data, asked.runs)
+                attempt(each, asked.data, asked.runs)
                 print(each.name, flush=True)
             left -= 1
 

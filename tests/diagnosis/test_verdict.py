@@ -174,6 +174,14 @@ class TestAdvice:
         assert (advice.setting, advice.value, advice.seconds) == ("", 5, 50.0)
         assert advice.command == "sightline vote 'runs/a b' --members 5"
 
+    def test_only_what_the_network_has(self) -> None:
+        flat = histories.flat()
+        assert self.first(flat, model="mlp").setting == "options.width"
+        for advice in judge(replace(flat, settings={**flat.settings, "model": "logistic"})).advice:
+            assert not advice.setting.startswith("options.")
+        linear = self.first(flat, model="logistic")
+        assert (linear.setting, linear.value, linear.now) == ("model", "mlp", "logistic")
+
     def test_equals_are_alternatives_and_no_setting_comes_twice(self) -> None:
         assert any(each.instead for each in judge(histories.flat()).advice)
         advice = judge(histories.overfitted()).advice

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sightline.diagnosis.evidence import Evidence
 from sightline.diagnosis.measures import Measures
 from sightline.finding import Finding
+from sightline.models import zoo
 
 Effect = Literal["falls", "rises", "stays", "falls or stays", "rises or stays"]
 
@@ -84,6 +85,12 @@ def _setting(m: Measures, name: str) -> Any:
     if name.startswith("options."):
         return (m.of.settings.get("options") or {}).get(name.partition(".")[2])
     return m.of.settings.get(name, DEFAULTS.get(name) if m.of.settings else None)
+
+
+def _known(m: Measures, setting: str) -> bool:
+    """Say whether the network has the option that a setting names; one that is not of the zoo may have it."""
+    entry = zoo.ZOO.get(str(m.of.settings.get("model")))
+    return not setting.startswith("options.") or entry is None or setting.partition(".")[2] in entry.options
 
 
 def _times(name: str, factor: float, least: float = 0.0, most: float = float("inf")) -> Callable[[Measures], Any]:
@@ -164,6 +171,10 @@ def _rate(usual: float, least: float, most: float, otherwise: float) -> Callable
     return value
 
 
+def _hidden(m: Measures) -> str | None:
+    return "mlp" if _setting(m, "model") == "logistic" else None
+
+
 def _members(m: Measures) -> int:
     return MEMBERS
 
@@ -191,6 +202,7 @@ NARROW = Remedy(
 WIDER = Remedy(
     "options.width", _times("options.width", 2, most=8), "double the width of the network", "falls", "falls", 3.0
 )
+HIDDEN = Remedy("model", _hidden, "take a network with a hidden layer: {value}", "falls", "falls", 2.0)
 SMOOTH = Remedy(
     "label_smoothing", _to("label_smoothing", 0.1), "smooth the labels by {value}", "rises", "falls or stays"
 )
@@ -261,7 +273,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "fit/over-regularised": _ranked([LESS_DROPOUT], [LESS_DECAY, LESS_SMOOTH], [LESS_AUGMENT]),
     "setup/augmentation": _ranked([LESS_AUGMENT]),
     "fit/undertrained": _ranked([LONGER], [BOLDER]),
-    "fit/capacity": _ranked([WIDER], [BOLDER, LONGER]),
+    "fit/capacity": _ranked([HIDDEN, WIDER], [BOLDER, LONGER]),
     "fit/worse-than-reference": _ranked(
         [replace(LONGER, value=_longer_if_unlearnt)], [replace(WIDER, value=_wider_if_unlearnt)], [VOTE]
     ),
@@ -308,7 +320,7 @@ def choices(findings: Sequence[Finding], m: Measures) -> tuple[tuple[Advice, ...
             continue
         ranks: dict[int, list[tuple[Remedy, Any]]] = {}
         for remedy in REMEDIES.get(finding.code, ()):
-            value = remedy.value(m)
+            value = remedy.value(m) if _known(m, remedy.setting) else None
             if value is not None and remedy.setting not in taken:
                 ranks.setdefault(remedy.rank, []).append((remedy, value))
         for equals in ranks.values():
