@@ -1,9 +1,9 @@
-"""A comparison's comparison.json -> the figures of plain-and-residual.md, so that the page claims what was measured.
+"""The comparison.json of two comparisons -> the figures of plain-and-residual.md: it claims what was measured.
 
-    python docs/experiments/plain_and_residual.py runs/compare/plain/comparison.json
+    python docs/experiments/plain_and_residual.py plain-and-residual runs/compare/plain/comparison.json
 
-keeps what the page needs in ``plain-and-residual.json``, draws ``plain-and-residual.svg``, and writes the part of the
-page between the marks; without an argument, from what was kept. A test compares.
+keeps what the page needs of it in ``plain-and-residual.json``, draws ``plain-and-residual.svg``, and writes the part of
+the page between the marks with that name; without arguments, from what was kept. A test compares.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from sightline.reports.compared import PANELS
 from sightline.reports.words import SPACE
 
 HERE = Path(__file__).parent
-PAGE, KEPT, DRAWN = (HERE / f"plain-and-residual.{kind}" for kind in ("md", "json", "svg"))
-BEGIN, END = "<!-- made by plain_and_residual.py -->\n", "<!-- end -->\n"
+PAGE = HERE / "plain-and-residual.md"
+NAMES = ("plain-and-residual", "residual-learnt")
+"""The comparisons, in the page's order: each a mark in it, a file of what is kept, and a drawing."""
+END = "<!-- end -->\n"
 COLUMNS = ("train_error", "valid_accuracy", "test_accuracy")
 TOLD = (
     "seeds",
@@ -48,27 +50,33 @@ def keep(told: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def made(told: Mapping[str, Any]) -> str:
+def begin(name: str) -> str:
+    """Give the mark before the part of a comparison."""
+    return f"<!-- {name}, made by plain_and_residual.py -->\n"
+
+
+def made(name: str, told: Mapping[str, Any]) -> str:
     """Write the part of the page that holds figures."""
-    names = [name for name in COLUMNS if any(name in arm["figures"] for arm in told["arms"])]
+    names = [column for column in COLUMNS if any(column in arm["figures"] for arm in told["arms"])]
+    networks = " and ".join(", ".join(arm["label"] for arm in told["arms"]).rsplit(", ", 1))
     finished = {arm["label"]: sum(run["status"] == "finished" for run in arm["runs"]) for arm in told["arms"]}
     seeds = min(finished.values())
     lines = [
-        "![Training and validation error of the four networks, by epoch](plain-and-residual.svg)",
+        f"![Training and validation error of {networks}, by epoch]({name}.svg)",
         "",
         f"Means over {seeds} seeds after {told['length']} epochs; in brackets the lowest and highest:"
         if seeds > 1
         else f"After {told['length']} epochs, one seed:",
         "",
-        "| network | " + " | ".join(MEASURES[name].title for name in names) + " |",
+        "| network | " + " | ".join(MEASURES[column].title for column in names) + " |",
         "|---" * (len(names) + 1) + "|",
     ]
     for arm in told["arms"]:
         cells = []
-        for name in names:
-            values = [run["figures"][name] for run in arm["runs"] if name in run["figures"]]
+        for column in names:
+            values = [run["figures"][column] for run in arm["runs"] if column in run["figures"]]
             low, mean, high = (
-                contrasts.figure(value, MEASURES[name])
+                contrasts.figure(value, MEASURES[column])
                 for value in (min(values), sum(values) / len(values), max(values))
             )
             spread = f" ({low.split(chr(160))[0] if '%' in low else low} to {high})" if seeds > 1 else ""
@@ -84,11 +92,13 @@ def made(told: Mapping[str, Any]) -> str:
     return "\n".join(lines).replace(SPACE, " ")
 
 
-def page(told: Mapping[str, Any]) -> str:
-    """Give the whole page, with the part between the marks made again."""
+def page(comparisons: Mapping[str, Mapping[str, Any]]) -> str:
+    """Give the whole page, with the parts between the marks made again."""
     text = PAGE.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    return before + BEGIN + made(told) + END + after
+    for name, told in comparisons.items():
+        before, rest = text.split(begin(name))
+        text = before + begin(name) + made(name, told) + END + rest.split(END, 1)[1]
+    return text
 
 
 def drawing(told: Mapping[str, Any]) -> str:
@@ -100,19 +110,27 @@ def drawing(told: Mapping[str, Any]) -> str:
     return str(arms.beside(left, right))
 
 
+def kept() -> dict[str, Any]:
+    """Read what was kept of each comparison."""
+    return {name: json.loads((HERE / f"{name}.json").read_text(encoding="utf-8")) for name in NAMES}
+
+
+def files() -> dict[Path, str]:
+    """Make the page and the drawings."""
+    comparisons = kept()
+    drawings = {HERE / f"{name}.svg": drawing(told) for name, told in comparisons.items()}
+    return {PAGE: page(comparisons), **drawings}
+
+
 def stale() -> list[str]:
-    """List the files that are not what was kept says; all is well as long as nothing was kept."""
-    if not KEPT.is_file():
-        return []
-    told = json.loads(KEPT.read_text(encoding="utf-8"))
-    wanted = {PAGE: page(told), DRAWN: drawing(told)}
-    return [path.name for path, text in wanted.items() if path.read_text(encoding="utf-8") != text]
+    """List the files that are not what was kept says."""
+    return [path.name for path, text in files().items() if path.read_text(encoding="utf-8") != text]
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        KEPT.write_text(json.dumps(keep(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    PAGE.write_text(page(kept), encoding="utf-8")
-    DRAWN.write_text(drawing(kept), encoding="utf-8")
+        found = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+        place = HERE / f"{sys.argv[1]}.json"
+        place.write_text(json.dumps(keep(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for path, text in files().items():
+        path.write_text(text, encoding="utf-8")
