@@ -152,6 +152,8 @@ def test_small_pictures_are_enlarged_by_whole_numbers_and_large_ones_made_small(
     large = gallery.shown(np.zeros((224, 112, 3), np.uint8), "")
     assert "px" not in large.split("src")[0]
     assert 'width="32" height="64"' in large
+    assert "data:image/jpeg" in large
+    assert "data:image/png" in small
 
 
 def test_a_gallery_without_data_shows_the_network_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

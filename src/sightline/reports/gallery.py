@@ -32,7 +32,7 @@ MAPS = 12
 
 
 def shown(pixels: NDArray[np.uint8], alt: str, *, side: int = THUMB) -> Markup:
-    """Give a picture as markup: enlarged by a whole number, or made smaller where it is larger than ``side``.
+    """Give a picture as markup: enlarged by a whole number, or made smaller where it is larger than ``side`` (as JPEG).
 
     Args:
         pixels: uint8 (H, W) or (H, W, 3).
@@ -53,7 +53,7 @@ def shown(pixels: NDArray[np.uint8], alt: str, *, side: int = THUMB) -> Markup:
             pixels = np.asarray(small)
         wide, high = round(wide * side / max(high, wide)), round(high * side / max(high, wide))
         factor = 1
-    uri = frame.data_uri(picture.png(pixels), alt)
+    uri = frame.data_uri(picture.png(pixels) if sharp else picture.jpeg(pixels), alt)
     return Markup('<img{} src="{}" width="{}" height="{}" alt="{}" title="{}">').format(
         Markup(' class="px"') if sharp else "", uri, wide * factor, high * factor, alt, alt
     )

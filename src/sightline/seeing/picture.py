@@ -83,6 +83,15 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Write (H, W) or (H, W, 3) pixels of a photo as JPEG, colours as fine as shapes: a third of its PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=90, subsampling=0)
+    return buffer.getvalue()
+
+
 def enlarge(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Repeat every pixel ``factor`` times along both sides."""
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
