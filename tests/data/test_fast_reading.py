@@ -88,7 +88,7 @@ def test_a_mapped_store_is_found_behind_views_and_given_back(tmp_path: Path, mon
     stream = Stream(store, rows % 2, rows, spec, batch_size=8)
     assert stream._pages._map is not None
     read = stream._pages.read
-    monkeypatch.setattr(stream._pages, "read", lambda count: (read(count), given_back.append(stream._pages._read)))
+    monkeypatch.setattr(stream._pages, "read", lambda *given: (read(*given), given_back.append(stream._pages._read)))
     plain = Stream(pixels, rows % 2, rows, spec, batch_size=8)
     for (x, _), (y, _) in zip(stream, plain, strict=True):
         assert np.array_equal(x, y)

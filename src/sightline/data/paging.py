@@ -14,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST = 512 << 20
-"""Bytes read from a store between two times that its pages are given back."""
+"""Bytes brought in from a store between two times that its pages are given back."""
+
+
+AROUND = 64 << 10
+"""Bytes that Linux maps around a page that is wanted: a small image read alone brings in as many."""
 
 
 class Pages:
@@ -29,11 +33,11 @@ class Pages:
         self._advice = getattr(mmap, "MADV_DONTNEED", None)
         self._read = 0
 
-    def read(self, count: int) -> None:
-        """Count bytes that were read; nothing may be using the pages any more."""
+    def read(self, count: int, places: int = 1) -> None:
+        """Count bytes that were read, from so many places; nothing may be using the pages any more."""
         if self._map is None or self._advice is None:
             return
-        self._read += count
+        self._read += max(count, places * AROUND)
         if self._read >= MOST:
             self._map.madvise(self._advice)
             self._read = 0

@@ -169,11 +169,11 @@ class Stream:
         index = torch.from_numpy(rows.astype(np.int64, copy=False)).to(self._store.device)
         if self.device.type != "cuda" or self._store.device.type != "cpu":
             read = self._store.index_select(0, index)
-            self._pages.read(read.nbytes)
+            self._pages.read(read.nbytes, len(rows))
             return read.to(self.device)
         pinned = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype, pin_memory=True)
         torch.index_select(self._store, 0, index, out=pinned)
-        self._pages.read(pinned.nbytes)
+        self._pages.read(pinned.nbytes, len(rows))
         return pinned.to(self.device, non_blocking=True)
 
     def peek(self, count: int = 16) -> Batch:
