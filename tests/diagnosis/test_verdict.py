@@ -156,9 +156,11 @@ class TestAdvice:
     def test_never_what_is_set_already(self) -> None:
         second = judge(histories.overconfident()).advice[1]
         assert second.setting == "ema"
-        assert second.instead == ("drop out 30% of the last features",)
-        averaged = replace(histories.overconfident(), settings={"ema": 0.9, "dropout": 0.5})
-        assert judge(averaged).advice[1].setting == "label_smoothing"
+        averaged = judge(replace(histories.overconfident(), settings={"ema": 0.9})).advice[1]
+        assert averaged.setting == "dropout"
+        assert averaged.instead == ("smooth the labels by 0.1",)
+        dropped = replace(histories.overconfident(), settings={"ema": 0.9, "dropout": 0.5})
+        assert judge(dropped).advice[1].setting == "label_smoothing"
         verdict = judge(
             replace(
                 histories.overfitted(), settings={"augment": "strong,mixup=0.2", "dropout": 0.5, "weight_decay": 0.5}
