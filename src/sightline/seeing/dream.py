@@ -99,7 +99,7 @@ def dream(
 
     The recipe is that of Olah et al. 2017 (Feature Visualization), at the network's own size and in the range, the
     colours and the spectrum of its data. Each image depends on its objective and the seed, not on the others in the
-    batch (unless they are to be diverse), up to the rounding of sums.
+    batch (unless they are to be diverse, or some are classes), up to the rounding of sums.
 
     Args:
         model: any module; it is left exactly as it was.
@@ -168,9 +168,8 @@ def _again(
         asked, still = [objectives[i] for i in rows], again == "noise held still"
         if again == "an example" and examples is not None and scores is not None:
             order = scores[rows].argsort(dim=1, descending=True)
-            places = [
-                min(_before(objectives, i), len(examples) - 1) for i in rows
-            ]  # each repeat has an example of its own
+            # each repeat has an example of its own
+            places = [min(_before(objectives, i), len(examples) - 1) for i in rows]
             coefficients = ascent.canvas.read(examples[order[range(len(rows)), places]])
         elif still:
             coefficients = ascent.canvas.noise(len(rows), seed=ascent.seed)
