@@ -219,6 +219,7 @@ SLOWER = Remedy(
     "lr", _rate(USUAL, 0.01, 0.34, 0.1), "lower the learning rate from {now:g} to {value:g}", "falls", "falls"
 )
 UNSTUCK = Remedy("lr", _unstuck, "turn the learning rate from {now:g} to {value:g}", "falls", "falls")
+MUCH_SLOWER = replace(SLOWER, value=_rate(USUAL, 0.01, 0.1, 0.1))
 FASTER = Remedy("lr", _rate(USUAL, 3, 100, 10), "raise the learning rate from {now:g} to {value:g}", "falls", "falls")
 BOLDER = Remedy("lr", _rate(USUAL, 2, 4, 3), "raise the learning rate from {now:g} to {value:g}", "falls", "falls")
 CLIP = Remedy("clip_norm", _to("clip_norm", 1.0), "clip the norm of the gradients at {value:g}", "falls", "falls", 1.02)
@@ -268,10 +269,10 @@ LESS_SMOOTH = Remedy(
 LESS_AUGMENT = Remedy("augment", _augment_less, "augment less: {value} instead of {now}", "falls", "falls", 0.95)
 
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
-    "training/not-finite": _ranked([SLOWER], [CLIP]),
-    "training/diverged": _ranked([SLOWER], [CLIP]),
-    "training/rate-too-high": _ranked([SLOWER], [CLIP]),
-    "setup/rate": _ranked([SLOWER], [CLIP]),
+    "training/not-finite": _ranked([MUCH_SLOWER], [CLIP]),
+    "training/diverged": _ranked([MUCH_SLOWER], [CLIP]),
+    "training/rate-too-high": _ranked([MUCH_SLOWER], [CLIP]),
+    "setup/rate": _ranked([MUCH_SLOWER], [CLIP]),
     "training/exploding-gradients": _ranked([CLIP], [SLOWER, NORM]),
     "training/dead-units": _ranked([LEAKY, NORM], [SLOWER]),
     "training/vanishing-gradients": _ranked([NORM], [RELU]),

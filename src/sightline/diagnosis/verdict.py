@@ -30,8 +30,8 @@ BREAKS = (
 CAUSES = {
     "setup/first-weights": "the first weights are too large",
     "fit/over-regularised": "over-regularised",
-    "training/rate-too-low": "the learning rate is too low",
     "training/vanishing-gradients": "gradients vanish",
+    "training/rate-too-low": "the learning rate is too low",
     "training/saturated-units": "units are saturated",
     "training/dead-units": "units are dead",
     "setup/augmentation": "augmentation destroys what labels say",
