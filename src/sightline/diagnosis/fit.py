@@ -20,7 +20,9 @@ def overfitted(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     worse = _decisions(m, limits)
     if worse == "kept":
         return None
-    confidence: Confidence = "sure" if worse == "worse" and m.rise.paired else "likely"
+    confidence: Confidence = "unsure"  # it rose, but whether decisions became worse or only louder is not known
+    if worse == "worse":
+        confidence = "sure" if m.rise.paired else "likely"
     error = m.error_change
     said = f"; the share mistaken changed by {_points(error)}" if error else ""
     return found(
