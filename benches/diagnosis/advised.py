@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from runs import HALVES, Case, cells, make
-from truth import Told, case_of, gain, helps, kept, read
+from truth import Told, case_of, gain, helps, judged, kept, read
 
 from sightline.diagnosis import intervals
 from sightline.diagnosis.evidence import of_run
@@ -204,7 +204,7 @@ def main() -> None:
     for healthy, spoilt in islice(cells(asked.half), 1000):
         for case in (*spoilt, healthy):
             folder = asked.runs / case.name
-            if left <= 0 or not (folder / "case.json").is_file() or not wanting(told := read(folder)):
+            if left <= 0 or not judged(folder) or not wanting(told := read(folder)):
                 continue
             for each in (*chain(*advice(told)), *habits(case, folder).values()):
                 attempt(each, asked.data, asked.runs)

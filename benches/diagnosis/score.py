@@ -17,7 +17,7 @@ import advised
 import numpy as np
 from conditions import CONDITIONS
 from runs import HALVES, cells
-from truth import Told, read
+from truth import Told, judged, read
 
 from sightline.diagnosis import intervals
 from sightline.diagnosis.evidence import Evidence
@@ -229,7 +229,7 @@ def show(found: Mapping[str, Any], indent: str = "") -> None:
 def trained(half: str, runs: Path) -> list[Path]:
     """Give the run folders of a half that are there, without those that only try a change."""
     wanted = [runs / case.name for healthy, spoilt in islice(cells(half), 1000) for case in (healthy, *spoilt)]
-    return [folder for folder in wanted if (folder / "case.json").is_file()]
+    return [folder for folder in wanted if judged(folder)]
 
 
 def main() -> None:

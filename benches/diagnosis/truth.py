@@ -52,6 +52,12 @@ def case_of(folder: Path) -> Case:
     return Case(**{name: told[name] for name in Case.__dataclass_fields__ if name in told})
 
 
+def judged(folder: Path) -> bool:
+    """Say whether a case was made, and has images that only the oracle sees."""
+    told = folder / "case.json"
+    return told.is_file() and json.loads(told.read_text()).get("oracle", 0) > 0
+
+
 def read(folder: Path, images: slice | None = None) -> Told:
     """Read a case.
 

@@ -176,6 +176,12 @@ class TestAdvice:
         assert (advice.setting, advice.value, advice.seconds) == ("", 5, 50.0)
         assert advice.command == "sightline vote 'runs/a b' --members 5"
 
+    def test_augmentation_comes_early_where_there_is_none_and_the_network_can_follow(self) -> None:
+        plain = replace(histories.overconfident(), settings={"augment": "none"})
+        assert [each.value for each in judge(plain).advice][:2] == [5, "light"]
+        linear = replace(plain, settings={"augment": "none", "model": "logistic"})
+        assert judge(linear).advice[1].setting == "ema"
+
     def test_only_what_the_network_has(self) -> None:
         flat = histories.flat()
         assert self.first(flat, model="mlp").setting == "options.width"

@@ -147,6 +147,11 @@ def _augment_more(m: Measures) -> str | None:
     return AUGMENTS.get(str(_setting(m, "augment")))
 
 
+def _augment_at_all(m: Measures) -> str | None:
+    linear = _setting(m, "model") == "logistic"  # it cannot follow an image that moves
+    return "light" if _setting(m, "augment") == "none" and not linear else None
+
+
 def _augment_less(m: Measures) -> str | None:
     now = str(_setting(m, "augment"))
     return {"strong": "light", "light": "none", "auto": "none", "none": None}.get(now.split(",")[0], "none")
@@ -201,6 +206,7 @@ MEMBERS = 5
 
 LONGER = Remedy("epochs", _longer, "train for {value} epochs instead of {now}", "falls", "falls", 2.0)
 AUGMENT = Remedy("augment", _augment_more, "augment more: {value} instead of {now}", "rises", "falls", 1.05)
+AT_ALL = replace(AUGMENT, value=_augment_at_all)
 DROPOUT = Remedy("dropout", _dropout_more, "drop out {value:.0%} of the last features", "rises", "falls")
 DECAY = Remedy(
     "weight_decay", _times("weight_decay", 5, most=0.5), "decay weights by {value} instead of {now}", "rises", "falls"
@@ -288,18 +294,17 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "fit/worse-than-reference": _ranked(
         [replace(LONGER, value=_longer_if_unlearnt)], [replace(WIDER, value=_wider_if_unlearnt)], [VOTE]
     ),
-    "fit/overfitted": _ranked([STOP], [VOTE], [AVERAGE], [DROPOUT, SMOOTH], [AUGMENT], [DECAY, NARROW]),
-    "fit/overconfident": _ranked([VOTE], [AVERAGE], [DROPOUT, SMOOTH], [AUGMENT], [STOP]),
+    "fit/overfitted": _ranked([STOP], [VOTE], [AT_ALL], [AVERAGE], [DROPOUT, SMOOTH], [AUGMENT], [DECAY, NARROW]),
+    "fit/overconfident": _ranked([VOTE], [AT_ALL], [AVERAGE], [DROPOUT, SMOOTH], [AUGMENT], [STOP]),
     "training/unsteady": _ranked([AVERAGE], [SLOWER]),
     "fit/gap": _ranked([VOTE], [AVERAGE]),
 }
 """What helps against what, the most likely first. Within a rank, remedies equal each other.
 
-Where weights of the best epoch are kept, a rise leaves little to gain by a setting. Of 17 such runs of
-benches/diagnosis averaged weights and dropout each helped in 8, more weight decay in 7, smoothed labels in 4, twice
-the epochs in 2; a vote of five networks helped in 7 of 9. In 8 such runs of a sealed part a vote and averaged weights
-each helped in 7, and harmed in none, while dropout and light augmentation harmed more than a third of the runs that
-were not well.
+Where weights of the best epoch are kept, a rise leaves little to gain by a setting (docs/diagnosis/how-good.md). A
+vote of five networks helped in 33 of 46 runs and harmed in none; light augmentation, where there was none, about as
+often, but it harmed linear classifiers; averaged weights helped in 20 of 54 and harmed in 5; dropout harmed more
+often than it helped.
 """
 
 
