@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sightline.diagnosis.advice import UNSTUCK
 from sightline.diagnosis.evidence import Evidence, of_rows
+from sightline.diagnosis.measures import Measures
 from sightline.diagnosis.terms import TERMS, page
 from sightline.diagnosis.verdict import judge
 
@@ -239,6 +241,33 @@ def test_a_network_without_room_for_one_batch_is_too_small_though_it_creeps() ->
     roomy, short = batch(0.1, 0.9), [{**looks[0], "update/dense1": 1e-4}]
     for other in (replace(creeping, instruments=looks, probes=roomy), replace(creeping, instruments=short)):
         assert not any("squeezed" in finding.evidence for finding in judge(other).findings)
+
+
+def test_what_was_learnt_by_heart_in_the_end_is_not_called_unfitted() -> None:
+    """Validation is best early, when little is fitted, and its rise is uncertain; what came after it counts, too."""
+    valid = np.concatenate([np.linspace(2.3, 1.6, 8), np.linspace(1.6, 1.7, 22)])
+    for end in (0.003, 1.0):
+        fitted = np.concatenate([np.linspace(2.3, 1.5, 8), np.geomspace(1.4, end, 22)])
+        assert judge(histories.make(valid, fitted, images=40, noise=0.05)).kind != "underfitted"
+
+
+def test_long_steps_that_lead_straight_down_are_not_too_long() -> None:
+    """The weights of a linear classifier may begin at zero: any first step is long beside them."""
+    curve = np.geomspace(3.0, 1.3, 30)
+    looks = [{"epoch": 1.0, "lr": 1e-3, "update/linear": 0.3}]
+    steady = replace(histories.make(curve * 1.02, curve), instruments=looks)
+    assert not any(finding.code == "training/rate-too-high" for finding in judge(steady).findings)
+    rough = curve * np.where(np.arange(30) % 2, 1.2, 1.0)
+    shaken = replace(histories.make(rough * 1.02, rough), instruments=looks)
+    assert any(finding.code == "training/rate-too-high" for finding in judge(shaken).findings)
+
+
+@pytest.mark.parametrize(("update", "value"), [(1e-4, 0.03), (0.3, 1e-5), (2e-3, None), (None, 1e-4)])
+def test_a_rate_that_learnt_nothing_is_turned_towards_usual_steps(update: float | None, value: float | None) -> None:
+    still = histories.make(np.full(12, 2.31), np.full(12, 2.305))
+    looks = [] if update is None else [{"epoch": 1.0, "lr": 1e-3, "update/dense1": update}]
+    found = UNSTUCK.value(Measures(replace(still, instruments=looks)))
+    assert found == (value if value is None else pytest.approx(value))
 
 
 def test_large_first_weights_are_the_cause_of_what_was_learnt_slowly() -> None:
