@@ -17,7 +17,7 @@ from sightline.making import recipe
 from sightline.making.assembly import augmentation
 from sightline.making.choices import resolve
 from sightline.making.prepared import Prepared, depends_on, prepare
-from sightline.making.trained import plan_of
+from sightline.making.trained import Run, plan_of
 from sightline.models.plan import Plan
 from sightline.progress import Muted, Progress
 from sightline.run import RunFolder
@@ -121,6 +121,37 @@ def jobs(design: Design, seeds: Sequence[int], runs: Path, split_seed: int | Non
             )
             found.append(Job(arm, settings))
     return found
+
+
+def again(run: Run, settings: Settings, source: Any, progress: Progress, call: str) -> tuple[Stock, Settings]:
+    """Make ready to train a run again on the images and the split it was trained on.
+
+    Args:
+        run: finished.
+        settings: its own, but for what a repetition leaves out.
+        source: the data, where they were arrays in memory or have moved; else None.
+        progress: shows the decoding.
+        call: how the user would give arrays again, for the message.
+
+    Returns:
+        the images, and the settings with the split's seed and the run's place filled in.
+
+    Raises:
+        RunError: the images are not at hand, or no longer those of the run.
+    """
+    given = source if source is not None else run.folder.read_json(run.folder.data).get("source")
+    if given is None:
+        raise RunError(f"run '{run.path}' was trained on arrays in memory.", f"Give them again: {call}.")
+    split_seed = settings.seed if settings.split_seed is None else settings.split_seed
+    own = settings.model_copy(update={"split_seed": split_seed, "runs": run.path.parent, "name": run.path.name})
+    stock = Stock(given, settings, progress)
+    other = match.differences(run.folder, own, own, stock.data(own))
+    if other:
+        raise RunError(
+            f"run '{run.path}' cannot be trained again as it was: {'; '.join(other)}.",
+            "Restore the images, or train again on what they are now.",
+        )
+    return stock, own
 
 
 def check(planned: Sequence[Job], stock: Stock) -> dict[str, Settings]:

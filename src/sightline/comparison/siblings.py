@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sightline.comparison import match, running, workers
+from sightline.comparison import running, workers
 from sightline.comparison.arms import Arm, Design
-from sightline.comparison.running import Job, Stock
+from sightline.comparison.running import Job
 from sightline.errors import RunError, SettingsError
 from sightline.making.trained import Run
 from sightline.progress import Progress
@@ -50,24 +50,11 @@ def siblings(
     if run.folder.read_state().get("status") != "finished":
         raise RunError(f"run '{run.path}' is not finished.", f"Finish it first: sightline resume {run.path}")
     settings = run.settings.model_copy(update={"minutes": None, "trackers": ()})
-    split_seed = settings.seed if settings.split_seed is None else settings.split_seed
-    given = source if source is not None else run.folder.read_json(run.folder.data).get("source")
-    if given is None:
-        raise RunError(
-            f"run '{run.path}' was trained on arrays in memory.", "Give them again: siblings(run, count, source=...)."
-        )
-    stock = Stock(given, settings, progress)
-    own = settings.model_copy(update={"split_seed": split_seed, "runs": run.path.parent, "name": run.path.name})
-    other = match.differences(run.folder, own, own, stock.data(own))
-    if other:
-        raise RunError(
-            f"run '{run.path}' cannot be trained again as it was: {'; '.join(other)}.",
-            "Restore the images, or train again on what they are now.",
-        )
+    stock, own = running.again(run, settings, source, progress, "siblings(run, count, source=...)")
     arm = Arm(run.path.name, settings)
     design = Design("networks", (arm,), {}, arm.label, ())
     seeds = range(settings.seed + 1, settings.seed + count)
-    planned = running.jobs(design, seeds, run.path.parent, split_seed, None)
+    planned = running.jobs(design, seeds, run.path.parent, own.split_seed, None)
     resolved = running.check(planned, stock)
     stopped = workers.carry_out(planned, resolved, stock, progress, jobs=jobs, budget=None, name="Members")
     return [run.path, *(_finished(job, stopped) for job in planned)]

@@ -89,11 +89,9 @@ def _setting(m: Measures, name: str) -> Any:
 
 def _unstuck(m: Measures) -> float | None:
     """Turn the rate of a run that learnt nothing to what steps usually are; without their length, down."""
-    now = _setting(m, "lr")
-    if not now or not m.update:
-        return _rate(USUAL, 0.01, 0.34, 0.1)(m)
-    factor = USUAL / m.update
-    return None if 0.34 < factor < 3 else float(f"{now * min(100.0, max(0.01, factor)):.1g}")
+    if m.update and 0.34 < USUAL / m.update < 3:
+        return None
+    return _rate(USUAL, 0.01, 100, 0.1)(m)
 
 
 def _known(m: Measures, setting: str) -> bool:

@@ -16,7 +16,7 @@ class Limits:
         level: training loss as a share of guessing from which on the training images count as not fitted.
         behind: accuracy by which a simple classifier on pixels has to be better, beyond chance, for a network that fits
             its training images fairly to count as one that does not.
-        learnt: training loss as a share of guessing below which going on teaches less and less. Of the 250 trainings of
+        learnt: training loss as a share of guessing below which going on teaches less and less. Of the 279 trainings of
             benches/diagnosis with a twin of twice the epochs, more epochs are called for in 25 that gained by them, and
             in 1 that did not; with 0.5, in 12 and 1.
         gap: share of the validation loss that is gap below which what is lost is lost on training images, too.

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sightline.comparison import arms, match, running
+from sightline.comparison import arms, running
 from sightline.comparison.arms import Arm
 from sightline.comparison.outcome import Outcome
-from sightline.comparison.running import Job, Stock
+from sightline.comparison.running import Job
 from sightline.diagnosis.advice import Advice
 from sightline.errors import RunError, SettingsError, SightlineError
 from sightline.improving import spending, trial
@@ -93,26 +93,12 @@ class Sitting:
                 f"'{run.folder.rounds}' was begun with {len(journal.seeds)} seeds, not {seeds}.",
                 "Leave --seeds out to go on with it; delete the file to begin anew (what is trained is taken over).",
             )
-        given = source if source is not None else run.folder.read_json(run.folder.data).get("source")
-        if given is None:
-            raise RunError(
-                f"run '{run.path}' was trained on arrays in memory.", "Give them again: improve(run, source=...)."
-            )
-        split_seed = settings.seed if settings.split_seed is None else settings.split_seed
-        base = Arm(BASE, settings)
-        own = settings.model_copy(
-            update={"split_seed": split_seed, "runs": run.path.parent, "name": run.path.name, "probes": False}
-        )
-        stock = Stock(given, settings, progress)
+        stock, own = running.again(run, settings, source, progress, "improve(run, source=...)")
+        own = own.model_copy(update={"probes": False})
         whole = "time limit" not in str(state.get("stopped"))
-        begun = Job(base, own) if whole else None
-        other = match.differences(run.folder, own, own, stock.data(own))
-        if other:
-            raise RunError(
-                f"run '{run.path}' cannot be trained again as it was: {'; '.join(other)}.",
-                "Restore the images, or train again on what they are now.",
-            )
-        bench = Bench(stock, tuple(journal.seeds), split_seed, begun, jobs, progress, place)
+        begun = Job(Arm(BASE, settings), own) if whole else None
+        assert own.split_seed is not None
+        bench = Bench(stock, tuple(journal.seeds), own.split_seed, begun, jobs, progress, place)
         return cls(run, bench, journal, settings, minutes, progress)
 
     @property
