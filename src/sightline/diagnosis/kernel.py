@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sightline.diagnosis import label_noise
@@ -45,17 +46,28 @@ def unseen(x: Numbers, y: NDArray[np.int64], classes: int) -> Numbers:
     middle = float(np.median(apart)) if len(apart) else 1.0
     given = np.eye(classes)[y]
     centred = given - given.mean(axis=0)
-    best, found = np.inf, given
-    for scale in SCALES:
-        values, vectors = np.linalg.eigh(np.exp(-distances / (middle * scale)))
-        turned, squared = vectors.T @ centred, vectors**2
-        for ridge in RIDGES:
-            inverse = 1 / (np.maximum(values, 0.0) + ridge)
-            missed = vectors @ (inverse[:, None] * turned) / (squared @ inverse)[:, None]
-            error = float((missed**2).sum())
-            if error < best:
-                best, found = error, given - missed
-    return found
+
+    def errors(scale: float) -> list[float]:
+        # One decomposition serves all ridges; float32 takes a third of the time, and only says which is lowest.
+        values, vectors = torch.linalg.eigh(torch.from_numpy(np.exp(-distances / (middle * scale))).float())
+        turned, squared = vectors.T @ torch.from_numpy(centred).float(), vectors**2
+        inverses = [1 / (values.clamp(min=0) + ridge) for ridge in RIDGES]
+        return [
+            float(((vectors @ (each[:, None] * turned)) / (squared @ each)[:, None]).square().sum())
+            for each in inverses
+        ]
+
+    tried: dict[int, list[float]] = {}
+    at, better = -1, len(SCALES) // 2
+    while at != better:  # down hill from the middle: there is one valley
+        at = better
+        near = [place for place in (at, at - 1, at + 1) if 0 <= place < len(SCALES)]
+        tried |= {place: errors(SCALES[place]) for place in near if place not in tried}
+        better = min(near, key=lambda place: min(tried[place]))
+    kernel = np.exp(-distances / (middle * SCALES[at])) + RIDGES[int(np.argmin(tried[at]))] * np.eye(len(x))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(torch.from_numpy(kernel))).numpy()
+    missed: Numbers = inverse @ centred / np.diag(inverse)[:, None]
+    return given - missed
 
 
 def doubted(x: Numbers, y: NDArray[Any], classes: int) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.diagnosis.descent import descend
 from sightline.diagnosis.intervals import Figure
 
 Kind = Literal["none", "even", "pairs"]
@@ -157,8 +158,6 @@ def _favour(
     Returns:
         The favours, float (K,), and the log-likelihood.
     """
-    from scipy.optimize import minimize
-
     n, k = probabilities.shape
     logs = np.log(np.maximum(probabilities, _TINY))
     logs -= logs.max(axis=1, keepdims=True)
@@ -178,14 +177,11 @@ def _favour(
             slope.append(-(((1 - own) / (k - 1) - own) / chance).sum() * share * (1 - share / MOST))
         return float(-np.log(chance).sum() + RIDGE / 2 * (bias**2).sum()), np.array(slope)
 
-    bounds = [(np.log(EXPONENTS[0]), np.log(EXPONENTS[-1])), *[(-9.0, 9.0)] * k, *([(-9.0, 9.0)] if noise else [])]
-    best = None
-    for exponent in (0.0, 1.5):
-        start = np.array([exponent, *np.zeros(k), *([-2.0] if noise else [])])
-        found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
-        best = found if best is None or found.fun < best.fun else best
-    assert best is not None
-    return best.x[1 : k + 1] / np.exp(best.x[0]), float(-best.fun)
+    high = np.array([np.log(EXPONENTS[-1]), *[9.0] * (k + noise)])
+    low = np.array([np.log(EXPONENTS[0]), *[-9.0] * (k + noise)])
+    starts = (np.array([exponent, *np.zeros(k), *([-2.0] if noise else [])]) for exponent in (0.0, 1.5))
+    point, least = min((descend(cost, start, low, high) for start in starts), key=lambda found: found[1])
+    return point[1 : k + 1] / np.exp(point[0]), -least
 
 
 def _reach(direction: NDArray[np.float64]) -> float:

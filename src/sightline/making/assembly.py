@@ -27,8 +27,9 @@ from sightline.making.course import (
     snapshot_epochs,
 )
 from sightline.making.prepared import Prepared
+from sightline.models import arithmetic
 from sightline.models.network import Network
-from sightline.progress import Progress
+from sightline.progress import Progress, span
 from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
 from sightline.tracking.tracker import report_types
@@ -38,6 +39,11 @@ from sightline.training.instruments import plan as plan_instruments
 from sightline.training.precision import Precision
 from sightline.training.trainer import Trainer
 
+SLOW = 2.5e9
+"""Multiply-adds a second that a slow processor makes."""
+PASSES = 3
+"""Times the multiply-adds of a prediction that a training step takes: forward, and back to inputs and to weights."""
+
 PROBE = 2000
 """Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
 
@@ -45,7 +51,15 @@ PROBE = 2000
 def compile_if_it_pays(
     network: nn.Module, stream: Stream, settings: Settings, precision: Precision
 ) -> compiling.Choice:
-    """Decide by measuring whether to compile; where that was decided before, do it without measuring again."""
+    """Decide by measuring whether to compile; where that was decided before, do it without measuring again.
+
+    Nor is a step measured (which costs what a step does) where so few are wanted that any machine makes them soon.
+    """
+    if settings.compile == "auto" and isinstance(network, Network):
+        images = (settings.epochs or 1) * (settings.train_steps or len(stream)) * stream.batch_size
+        slowest_s = images * PASSES * arithmetic.multiply_adds(arithmetic.table(network.plan)) / SLOW
+        if slowest_s < compiling.WORTH_TRYING_S:
+            return compiling.Choice(network, False, f"not compiled: at most {span(slowest_s)} even on a slow processor")
     precision.arrange(network.to(precision.device))
     steps = (settings.epochs or 1) * (settings.train_steps or len(stream))
     x, y = stream.peek(stream.batch_size)
