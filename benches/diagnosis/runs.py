@@ -30,6 +30,7 @@ from sightline.errors import TrainingError
 from sightline.making.assembly import assemble
 from sightline.making.choices import resolve
 from sightline.making.prepared import prepare, record
+from sightline.making.promise import promise
 from sightline.making.recipe import try_out
 from sightline.models.weights import read_weights
 from sightline.progress import Progress
@@ -90,13 +91,24 @@ SIXTH = (
     ("cifar6", "plain", 1),
 )
 """What was sealed after that, and opened."""
-SEALED = (
+SEVENTH = (
     ("bars", "instance", 2),
     ("cells", "elu-net", 2),
     ("bars", "elu-net", 2),
     ("textures", "elu-net", 1),
     ("cells", "fast", 1),
     ("plaid", "instance", 1),
+)
+"""What was sealed after that, and opened."""
+SEALED = (
+    ("segments", "leaky", 3),
+    ("patterns", "leaky", 2),
+    ("cbf", "group", 2),
+    ("segments", "wide", 2),
+    ("cbf", "wide", 1),
+    ("shapes", "group", 1),
+    ("captcha", "leaky", 1),
+    ("captcha", "wide", 1),
 )
 """What is opened once, when they are fixed. No data set and no network is in any other."""
 HALVES = {
@@ -106,10 +118,20 @@ HALVES = {
     "fourth": FOURTH,
     "fifth": FIFTH,
     "sixth": SIXTH,
+    "seventh": SEVENTH,
     "sealed": SEALED,
 }
 
-FIRST = {"open": 0, "second": 0, "third": 1000, "fourth": 3000, "fifth": 4000, "sixth": 5000, "sealed": 6000}
+FIRST = {
+    "open": 0,
+    "second": 0,
+    "third": 1000,
+    "fourth": 3000,
+    "fifth": 4000,
+    "sixth": 5000,
+    "seventh": 6000,
+    "sealed": 7000,
+}
 """The first seed of a half."""
 
 FEW = ("open", "second", "third", "fourth")
@@ -144,6 +166,9 @@ _BARE = {"hidden": 12, "num_layers": 3, "stride": 2, "norm": "none"}
 _ELU = {"hidden": [96, 48], "activation": "elu", "norm": "layer"}
 _INSTANCE = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "instance"}
 _WEIGHED = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "batch", "se": 4}
+_LEAKY = {"hidden": 16, "num_layers": 2, "activation": "leaky_relu", "norm": "batch"}
+_GROUP = {"hidden": 16, "num_layers": 2, "stride": 2, "activation": "relu", "norm": "group"}
+_WIDE = {"hidden": [192], "activation": "silu", "norm": "batch"}
 _SHORT = {"depth": 0.34, "width": 0.5}
 _ATTENDS = {"hidden": 32, "layers": 1, "patch": 10}
 NETWORKS: dict[str, Kind] = {
@@ -160,6 +185,9 @@ NETWORKS: dict[str, Kind] = {
     "maps": Kind("cnn", _BARE, 5.0, {**_BARE, "hidden": 1}),
     "elu-net": Kind("mlp", _ELU, 4.0, {**_ELU, "hidden": [2]}),
     "instance": Kind("cnn", _INSTANCE, 10.0, {**_INSTANCE, "hidden": 1}),
+    "leaky": Kind("cnn", _LEAKY, 5.0, {**_LEAKY, "hidden": 1}),
+    "group": Kind("cnn", _GROUP, 8.0, {**_GROUP, "hidden": 1, "norm": "none"}),
+    "wide": Kind("mlp", _WIDE, 3.0, {**_WIDE, "hidden": [2]}),
     "fast": Kind("fastnet", {"width": 0.1}, 4.0, {"width": 0.02}),
     "weighed": Kind("cnn", _WEIGHED, 5.0, {**_WEIGHED, "hidden": 1}),
 }
@@ -290,6 +318,8 @@ def make(case: Case, data: Path, runs: Path) -> Path:
             logits["best"] = predictor.logits(prepared.pixels.array, valid).astype(np.float32)
             read_weights(trainer.model, folder.last)
             logits["last"] = predictor.logits(prepared.pixels.array, valid).astype(np.float32)
+            told = {**folder.read_json(folder.probes), "promise": promise(shown, settings)}
+            files.write_json(folder.probes, told)
         folder.write_state(status="finished", best_epoch=trainer.best_epoch, epochs=trainer.last_epoch)
     except TrainingError as error:
         folder.write_state(status="failed", stopped=str(error))
@@ -328,7 +358,16 @@ def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
             for name, condition in CONDITIONS.items()
             if name != "healthy" and half not in condition.since and not {data, network} & set(condition.without)
         ]
-        count = {"open": 2, "second": place % 2, "third": 3, "fourth": 1, "fifth": 3, "sixth": 1, "sealed": 1}[half]
+        count = {
+            "open": 2,
+            "second": place % 2,
+            "third": 3,
+            "fourth": 1,
+            "fifth": 3,
+            "sixth": 1,
+            "seventh": 1,
+            "sealed": 1,
+        }[half]
         first = used[data, network]
         used[data, network] += count
         offset = 5 * [pair[:2] for pair in HALVES[half]].index((data, network))

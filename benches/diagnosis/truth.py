@@ -146,11 +146,14 @@ def truth(case: Case, folder: Path, whole: Evidence, logits: Any) -> tuple[str, 
     harmed = None if twin is None or case.condition == "healthy" else helps(own, twin, classes)
     level = float(oracle.mean(axis=1).min()) / math.log(classes)
     fitted = float(whole.fitted.min()) / math.log(classes)
+    nothing = min(level, fitted) > BROKEN
+    if case.condition == "small" and nothing:
+        return "", "whether it is too narrow, or its few units died, cannot be told apart", harmed
     if condition.cause:
         return ("underfitted", condition.cause, harmed) if harmed else ("", "its condition did no harm", harmed)
     if "data/validation-differs" in condition.findings:
         return "", "the oracle is of another kind, too", None
-    if min(level, fitted) > BROKEN:  # where training images were learnt, and nothing else, it is the gravest overfit
+    if nothing:  # where training images were learnt, and nothing else, it is the gravest overfit
         return "broken", f"the loss never fell below {min(level, fitted):.0%} of guessing", harmed
     if condition.hard and harmed:
         return "", "it learnt something all the same", harmed

@@ -120,6 +120,20 @@ class TestPixels:
         assert found is not None
         assert (found["low"] > 0.55) == (change != "none")
 
+    def test_labels_that_mean_something_else_are_told_where_no_pixel_is(self) -> None:
+        random = np.random.default_rng(2)
+        y = random.integers(0, 3, 400)
+        x = np.eye(3)[y] + 0.2 * random.standard_normal((400, 3))
+        train, held = slice(0, 250), slice(250, 400)
+        same = pixels.meaning(x[train], y[train], x[held], y[held])
+        other = pixels.meaning(x[train], y[train], x[held], (y[held] + 1) % 3)
+        assert same is not None
+        assert other is not None
+        assert abs(same["value"]) < 0.05
+        assert other["low"] > 0.9
+        assert pixels.domain(x[train], x[held])["low"] < 0.55, "the images themselves are alike"  # type: ignore[index]
+        assert pixels.meaning(x[:39], y[:39], x[held], y[held]) is None
+
     def test_same_kinds_are_hardly_ever_told_apart(self) -> None:
         claims = 0
         for seed in range(40):
@@ -195,5 +209,5 @@ def test_a_training_with_probes_ends_with_the_same_bits(tmp_path: Path) -> None:
     for name in ("last", "history", "valid_losses", "evaluation"):
         assert getattr(runs[0].folder, name).read_bytes() == getattr(runs[1].folder, name).read_bytes()
     told = [json.loads(run.folder.probes.read_text()) for run in runs]
-    assert {"first_loss", "one_batch", "reference", "domain", "label_noise"} <= set(told[0])
+    assert {"first_loss", "one_batch", "reference", "domain", "meaning", "label_noise", "promise"} <= set(told[0])
     assert set(told[1]) == {"label_noise", "calibration"}

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.diagnosis.advice import UNSTUCK
+from sightline.diagnosis.advice import Advice
 from sightline.diagnosis.evidence import Evidence, of_rows
 from sightline.diagnosis.measures import Measures
+from sightline.diagnosis.remedies import UNSTUCK
 from sightline.diagnosis.terms import TERMS, page
 from sightline.diagnosis.verdict import judge
 
@@ -184,6 +185,20 @@ class TestAdvice:
         linear = replace(plain, settings={"augment": "none", "model": "logistic"})
         assert judge(linear).advice[1].setting == "ema"
 
+    def test_augmentation_comes_first_where_copies_promise_it_and_not_at_all_where_they_threaten(self) -> None:
+        plain = replace(histories.overconfident(), settings={"augment": "none"})
+
+        def told(low: float, high: float, now: str = "none") -> tuple[Advice, ...]:
+            promise = {"now": now, "then": "light", "value": (low + high) / 2, "low": low, "high": high}
+            return judge(replace(plain, probes={**plain.probes, "promise": promise})).advice
+
+        first = told(0.05, 0.19)[0]
+        assert (first.setting, first.value) == ("augment", "light")
+        assert "by 12% (5% to 19%)" in first.sentence
+        assert [each.value for each in told(-0.02, 0.1)][:2] == [5, "light"], "nobody knows"
+        assert [each.value for each in told(0.05, 0.19, now="strong")][:2] == [5, "light"], "asked of another training"
+        assert not any(each.setting == "augment" for each in told(-0.2, -0.05))
+
     def test_only_what_the_network_has(self) -> None:
         flat = histories.flat()
         assert self.first(flat, model="mlp").setting == "options.width"
@@ -260,6 +275,9 @@ def test_long_steps_that_lead_straight_down_are_not_too_long() -> None:
     rough = curve * np.where(np.arange(30) % 2, 1.2, 1.0)
     shaken = replace(histories.make(rough * 1.02, rough), instruments=looks)
     assert any(finding.code == "training/rate-too-high" for finding in judge(shaken).findings)
+    better = {"reference": {"name": "a nearest-neighbour classifier", "accuracy": 0.9, "images": 400}}
+    astray = replace(steady, probes=better)
+    assert any(finding.code == "training/rate-too-high" for finding in judge(astray).findings)
 
 
 @pytest.mark.parametrize(("update", "value"), [(1e-4, 0.03), (0.3, 1e-5), (2e-3, None), (None, 1e-4)])
@@ -276,6 +294,15 @@ def test_large_first_weights_are_the_cause_of_what_was_learnt_slowly() -> None:
     assert judge(evidence).cause == "the first weights are too large"
     usual = {"first_weights": {"scale": 1.4, "layers": {"dense1": 1.4}}}
     assert judge(replace(evidence, probes=usual)).cause != "the first weights are too large"
+
+
+def test_large_first_weights_are_the_cause_of_what_training_images_still_cost() -> None:
+    """A norm hides them from the loss, and most was learnt; but validation costs no more than training does."""
+    fell = histories.falling(30, 2.3, 0.2)
+    evidence = histories.make(fell * 1.01, fell, probes={"first_weights": {"scale": 9.6, "layers": {"dense1": 9.6}}})
+    assert judge(evidence).cause == "the first weights are too large"
+    overlearnt = replace(histories.healthy(), probes=evidence.probes)
+    assert judge(overlearnt).cause != "the first weights are too large"
 
 
 def test_dead_units_are_the_cause_of_a_batch_that_cannot_be_fitted() -> None:

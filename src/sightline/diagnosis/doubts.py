@@ -94,13 +94,19 @@ def validation_small(m: Measures, limits: Limits = LIMITS) -> Finding | None:
 
 
 def validation_differs(m: Measures, limits: Limits = LIMITS) -> Finding | None:
-    """Find a validation part that can be told from the training part by its pixels, or has other shares of classes."""
-    domain, shares = m.after("domain") or {}, m.after("class_shares") or {}
+    """Find validation images that look otherwise than training images, or whose labels mean or are something else."""
+    domain, meaning, shares = (m.after(name) or {} for name in ("domain", "meaning", "class_shares"))
     grounds = []
     if domain.get("low") is not None and domain["low"] > limits.shift:
         grounds.append(
             f"a simple classifier tells validation from training images (area under the curve {domain['value']:.2f}, "
             f"95 % interval {domain['low']:.2f} to {domain['high']:.2f}; 0.5 would be chance)"
+        )
+    if meaning.get("low") is not None and meaning["low"] > limits.meaning:
+        grounds.append(
+            f"their nearest training images name {meaning['train']:.0%} of training images rightly and "
+            f"{meaning['valid']:.0%} of validation images ({100 * meaning['value']:.0f} points less, 95 % interval "
+            f"{100 * meaning['low']:.0f} to {100 * meaning['high']:.0f})"
         )
     if shares.get("differs"):
         grounds.append(
@@ -114,6 +120,7 @@ def validation_differs(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         "warning",
         f"{listed(grounds)}.",
         domain=dict(domain) or None,
+        meaning=dict(meaning) or None,
         shares=dict(shares) or None,
         threshold=limits.shift,
     )

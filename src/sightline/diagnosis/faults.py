@@ -114,8 +114,12 @@ def _falling(m: Measures) -> float:
 
 
 def _steady(m: Measures, limits: Limits) -> bool:
-    """Say whether the training loss fell in almost every epoch, and by much: no step was too long."""
-    return _falling(m) >= limits.creep and m.of.fitted[-1] < 0.5 * m.of.fitted[0]
+    """Say whether the training loss fell in almost every epoch, and by much: no step was too long.
+
+    Unless it led where a simple classifier is right more often.
+    """
+    behind = m.beats is not None and m.beats.high is not None and m.beats.high < 0
+    return _falling(m) >= limits.creep and m.of.fitted[-1] < 0.5 * m.of.fitted[0] and not behind
 
 
 def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:

@@ -39,17 +39,32 @@ def unseen(x: Numbers, y: NDArray[np.int64], classes: int) -> Numbers:
         y: int (N,), labels 0..K-1.
         classes: K.
     """
-    x = x - x.mean(axis=0)
-    squares = (x**2).sum(axis=1)
-    distances = np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0)
-    apart = distances[distances > 0]
+    return _regressed(x, y, classes)[1]
+
+
+def fitted(x: Numbers, y: NDArray[np.int64], classes: int) -> float:
+    """Give the squared width of the kernel with which images tell each other's classes best; see ``unseen``."""
+    return _regressed(x, y, classes)[0]
+
+
+def distances(x: Numbers, others: Numbers) -> Numbers:
+    """Give the squared distances of rows (N, F) from others (M, F): float (N, M)."""
+    centre = others.mean(axis=0)  # rounding errors grow with what is subtracted
+    x, others = x - centre, others - centre
+    return np.asarray(np.maximum((x**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * x @ others.T, 0.0))
+
+
+def _regressed(x: Numbers, y: NDArray[np.int64], classes: int) -> tuple[float, Numbers]:
+    """Give the squared width with the least squared error, and each image's scores without itself."""
+    between = distances(x, x)
+    apart = between[between > 0]
     middle = float(np.median(apart)) if len(apart) else 1.0
     given = np.eye(classes)[y]
     centred = given - given.mean(axis=0)
 
     def errors(scale: float) -> list[float]:
         # One decomposition serves all ridges; float32 takes a third of the time, and only says which is lowest.
-        values, vectors = torch.linalg.eigh(torch.from_numpy(np.exp(-distances / (middle * scale))).float())
+        values, vectors = torch.linalg.eigh(torch.from_numpy(np.exp(-between / (middle * scale))).float())
         turned, squared = vectors.T @ torch.from_numpy(centred).float(), vectors**2
         inverses = [1 / (values.clamp(min=0) + ridge) for ridge in RIDGES]
         return [
@@ -64,10 +79,11 @@ def unseen(x: Numbers, y: NDArray[np.int64], classes: int) -> Numbers:
         near = [place for place in (at, at - 1, at + 1) if 0 <= place < len(SCALES)]
         tried |= {place: errors(SCALES[place]) for place in near if place not in tried}
         better = min(near, key=lambda place: min(tried[place]))
-    kernel = np.exp(-distances / (middle * SCALES[at])) + RIDGES[int(np.argmin(tried[at]))] * np.eye(len(x))
+    width = middle * SCALES[at]
+    kernel = np.exp(-between / width) + RIDGES[int(np.argmin(tried[at]))] * np.eye(len(x))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(torch.from_numpy(kernel))).numpy()
     missed: Numbers = inverse @ centred / np.diag(inverse)[:, None]
-    return given - missed
+    return width, given - missed
 
 
 def doubted(x: Numbers, y: NDArray[Any], classes: int) -> dict[str, Any] | None:

@@ -45,6 +45,8 @@ class Limits:
             them. In the open parts of benches/diagnosis healthy ones stay below 0.2, narrow ones mostly above 0.5.
         noise: lower end of the share of labels in doubt.
         shift: lower end of the domain classifier's area under the curve.
+        meaning: lower end of how many more training images than validation images their nearest neighbours name. In
+            benches/diagnosis no one of 461 untouched runs is above it.
         few: validation images below which an interval on a share is wider than the differences people look for.
     """
 
@@ -76,6 +78,7 @@ class Limits:
     squeezed: float = 0.4
     noise: float = 0.05
     shift: float = 0.55
+    meaning: float = 0.06
     few: int = 100
 
 

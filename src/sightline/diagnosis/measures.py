@@ -274,6 +274,15 @@ class Measures:
         same = 0.7 if n == m else 1.0
         return Figure(value, value - same * down, value + same * up)
 
+    @cached_property
+    def promise(self) -> Figure | None:
+        """The fall of a simple classifier's error that more augmentation would bring, as a share; see ``copies``.
+
+        None where that was not asked, or of another augmentation than the training's.
+        """
+        found = self.after("promise")
+        return Figure.from_dict(dict(found)) if found and found["now"] == self.of.settings.get("augment") else None
+
     def after(self, name: str) -> Mapping[str, Any] | None:
         """Give what a probe before or after the training found, or None."""
         found = self.of.probes.get(name)

@@ -57,13 +57,55 @@ def reference(x: Numbers, y: NDArray[Any], valid_x: Numbers, valid_y: NDArray[An
 
 def neighbours(x: Numbers, y: NDArray[Any], asked: Numbers) -> NDArray[np.int64]:
     """Name the class of each asked row by the votes of its nearest rows; the nearest breaks a tie."""
-    distances = (x**2).sum(axis=1)[None] - 2 * asked @ x.T
-    k = min(NEIGHBOURS, len(x))
+    return _voted((x**2).sum(axis=1)[None] - 2 * asked @ x.T, y)
+
+
+def among(x: Numbers, y: NDArray[Any]) -> NDArray[np.int64]:
+    """Name the class of each row by the votes of those nearest to it, its own left out."""
+    distances = (x**2).sum(axis=1)[None] - 2 * x @ x.T
+    distances[np.diag_indices_from(distances)] = np.inf
+    return _voted(distances, y)
+
+
+def _voted(distances: Numbers, y: NDArray[Any]) -> NDArray[np.int64]:
+    asked, known = distances.shape
+    k = min(NEIGHBOURS, known)
     near = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    votes = np.zeros((len(asked), int(y.max()) + 1))
+    votes = np.zeros((asked, int(y.max()) + 1))
     for rank in range(k):
-        votes[np.arange(len(asked)), y[near[:, rank]]] += 1 + 0.1 / (1 + rank)
+        votes[np.arange(asked), y[near[:, rank]]] += 1 + 0.1 / (1 + rank)
     return np.asarray(votes.argmax(axis=1), dtype=np.int64)
+
+
+def meaning(x: Numbers, y: NDArray[Any], valid_x: Numbers, valid_y: NDArray[Any]) -> dict[str, float | None] | None:
+    """Ask whether labels mean for validation images what they mean for training images, by nearest neighbours.
+
+    Both are named by the training images, a training image by the others: images of one kind are named equally well.
+    Images turned on their side, or labelled by someone else, are not, though no pixel may tell them apart.
+
+    Args:
+        x: float (N, F), shrunk training images.
+        y: int (N,), labels 0..K-1.
+        valid_x: float (M, F).
+        valid_y: int (M,).
+
+    Returns:
+        the shares named rightly, ``train`` and ``valid``, and their difference: ``value``, ``low``, ``high`` (95 %).
+        None with fewer than 40 images of either.
+    """
+    if min(len(y), len(valid_y)) < 40:
+        return None
+    centre = x.mean(axis=0)
+    right = among(x - centre, y) == y, neighbours(x - centre, y, valid_x - centre) == valid_y
+    train, valid = (float(each.mean()) for each in right)
+    half = Z * math.sqrt(sum(each.var() / len(each) for each in right))
+    return {
+        "train": train,
+        "valid": valid,
+        "value": train - valid,
+        "low": train - valid - half,
+        "high": train - valid + half,
+    }
 
 
 def linear(x: Numbers, y: NDArray[Any], asked: Numbers) -> NDArray[np.int64]:

@@ -78,6 +78,7 @@ def before(
     small, held, labels = pixels.shrunk(x), pixels.shrunk(held_x), y.cpu().numpy()
     found["reference"] = pixels.reference(small, labels, held, held_y.cpu().numpy())
     found["domain"] = pixels.domain(small, held)
+    found["meaning"] = pixels.meaning(small, labels, held, held_y.cpu().numpy())
     found["class_shares"] = pixels.class_shares(labels, held_y.cpu().numpy(), classes)
     both = np.concatenate([small, held]), np.concatenate([labels, held_y.cpu().numpy()])
     found["labels"] = kernel.doubted(*both, len(classes))
@@ -93,15 +94,25 @@ def told(probes: dict[str, Any], settings: dict[str, Any], classes: int) -> list
     return [finding for rule in RULES if (finding := rule(measures)) is not None]
 
 
-def after(best: NDArray[Any], last: NDArray[Any] | None, labels: NDArray[np.int64]) -> dict[str, Any]:
-    """Measure on validation images what only logits can tell; see ``ends``.
+def after(
+    best: NDArray[Any],
+    last: NDArray[Any] | None,
+    labels: NDArray[np.int64],
+    promised: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measure on validation images what only logits can tell, see ``ends``, and keep what was promised.
 
     Args:
         best: float (N, K), logits with the best weights.
         last: likewise with the last; None where they are the same.
         labels: int64 (N,).
+        promised: what more augmentation promises, see ``copies``.
     """
-    found: dict[str, Any] = {"label_noise": ends.noise(best, labels), "calibration": ends.believed(best, labels)}
+    found: dict[str, Any] = {
+        "label_noise": ends.noise(best, labels),
+        "calibration": ends.believed(best, labels),
+        "promise": promised,
+    }
     if last is not None and np.isfinite(last).all():
         found["after"] = ends.compare(best, last, labels)
     return {name: value for name, value in found.items() if value is not None}

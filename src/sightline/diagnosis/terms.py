@@ -205,7 +205,7 @@ TERMS: dict[str, Term] = {
     ),
     "data/validation-differs": Term(
         "validation differs from training",
-        "If a classifier can tell validation from training images, the score is about another kind of image.",
+        "If validation images look otherwise, or labels mean otherwise, the score is about another kind of image.",
         "Split at random, or collect training images like those to come.",
         "",
     ),

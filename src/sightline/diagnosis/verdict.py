@@ -211,7 +211,9 @@ def _risen(found: list[Finding], m: Measures) -> Verdict | None:
 
 def _under(found: list[Finding], m: Measures, limits: Limits) -> Verdict | None:
     codes = {finding.code: finding for finding in found}
-    behind = (m.level or 0.0) > limits.slowed or "fit/worse-than-reference" in codes
+    level = m.level or 0.0
+    unlearnt = level > limits.slowed / 3 and m.gap_share is not None and m.gap_share < limits.gap
+    behind = level > limits.slowed or unlearnt or "fit/worse-than-reference" in codes
     slowed = "setup/first-weights" in codes and behind
     if not (slowed or fit.unfitted(m, limits) or codes.keys() & {"fit/undertrained", "training/rate-too-low"}):
         return None

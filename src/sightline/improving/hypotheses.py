@@ -13,7 +13,7 @@ from sightline.diagnosis.measures import Measures
 from sightline.diagnosis.verdict import Verdict, judge
 from sightline.run import RunFolder
 
-OF_DATA = ("reference", "domain", "class_shares")
+OF_DATA = ("reference", "domain", "meaning", "class_shares", "promise")
 """Probes that look at the images alone: what they found for one training holds for all others on the same images."""
 
 Tried = tuple[str, str, str]

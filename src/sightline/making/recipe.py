@@ -38,6 +38,7 @@ from sightline.making.beginning import adopted, begin
 from sightline.making.choices import resolve
 from sightline.making.course import optimizer_of
 from sightline.making.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
+from sightline.making.promise import promise
 from sightline.making.trained import Run, write_report
 from sightline.models import zoo
 from sightline.models.weights import read_weights
@@ -294,7 +295,7 @@ def conclude(trainer: Trainer, folder: RunFolder, data: Prepared) -> str:
     predictor = Predictor(
         trainer.model, data.images.classes, data.preprocessing, device=trainer.device, precision=trainer.precision
     )
-    valid = data.split.valid
+    settings, valid = read_settings(folder), data.split.valid
     best = predictor.logits(data.pixels.array, valid)
     predictor.temperature = fit_temperature(best, data.labels[valid])
     last = None
@@ -303,7 +304,8 @@ def conclude(trainer: Trainer, folder: RunFolder, data: Prepared) -> str:
         last = predictor.logits(data.pixels.array, valid)
         read_weights(trainer.model, folder.best)
     tried = folder.read_json(folder.probes) if folder.probes.is_file() else {}
-    files.write_json(folder.probes, {**tried, **probes.after(best, last, data.labels[valid])})
+    promised = promise(data, settings) if settings.probes else None
+    files.write_json(folder.probes, {**tried, **probes.after(best, last, data.labels[valid], promised)})
     part, rows = ("test", data.split.test) if len(data.split.test) else ("validation", valid)
     logits = predictor.logits(data.pixels.array, rows)
     names = data.names(rows)

@@ -1,0 +1,67 @@
+"""A finished training's data and settings -> what the next stronger augmentation promises it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.data.augment import Augment
+from sightline.data.stream import Stream
+from sightline.diagnosis import copies, pixels
+from sightline.diagnosis.remedies import AUGMENTS
+from sightline.making.assembly import augmentation
+from sightline.making.prepared import Prepared
+from sightline.settings import Settings
+
+Rows = NDArray[np.int64]
+
+
+def promise(data: Prepared, settings: Settings) -> dict[str, Any] | None:
+    """Ask a kernel regression what copies under the next stronger augmentation would teach beyond those of today.
+
+    Args:
+        data: prepared; training and validation images are looked at.
+        settings: of the training.
+
+    Returns:
+        what ``copies.promised`` gives, with the augmentations' names as ``now`` and ``then``; None where there is no
+        stronger one that keeps labels whole, or too few images.
+    """
+    then = AUGMENTS.get(settings.augment)
+    if then is None:
+        return None
+    today, more = (augmentation(data, each)[0] for each in (settings, settings.model_copy(update={"augment": then})))
+    if today.mixes or more.mixes:
+        return None
+    draw = np.random.default_rng(0).permutation
+    train, valid = draw(data.split.train)[: copies.IMAGES], draw(data.split.valid)[: copies.ASKED]
+    if min(len(train), len(valid)) < copies.FEW:
+        return None
+    plain = _shrunk(data, train, Augment())
+    none = plain[0][:0], plain[1][:0]
+    found = copies.promised(
+        plain,
+        none if today == Augment() else _shrunk(data, train, today, copies.COPIES),
+        _shrunk(data, train, more, copies.COPIES),
+        _shrunk(data, valid, Augment()),
+        len(data.images.classes),
+    )
+    return {"now": settings.augment, "then": then, **found}
+
+
+def _shrunk(data: Prepared, rows: Rows, spec: Augment, times: int = 1) -> tuple[NDArray[np.float64], Rows]:
+    """Give images as a network would get them, so many times, shrunk for a simple classifier, and their labels."""
+    stream = Stream(
+        data.pixels.array,
+        data.labels,
+        rows,
+        data.preprocessing,
+        batch_size=min(len(rows), 256),
+        augment=spec,
+        shuffle=False,
+        num_classes=len(data.images.classes),
+    )
+    batches = [(pixels.shrunk(x), y.numpy()) for _ in range(times) for x, y in stream]
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
