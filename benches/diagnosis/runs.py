@@ -101,14 +101,17 @@ SEVENTH = (
 )
 """What was sealed after that, and opened."""
 SEALED = (
-    ("segments", "leaky", 3),
-    ("patterns", "leaky", 2),
-    ("cbf", "group", 2),
+    ("segments", "deeper", 3),
+    ("patterns", "deeper", 2),
+    ("cbf", "deeper", 2),
     ("segments", "wide", 2),
-    ("cbf", "wide", 1),
-    ("shapes", "group", 1),
-    ("captcha", "leaky", 1),
+    ("patterns", "wide", 2),
+    ("segments", "leaky", 2),
+    ("patterns", "leaky", 2),
+    ("cbf", "leaky", 1),
     ("captcha", "wide", 1),
+    ("captcha", "leaky", 1),
+    ("shapes", "leaky", 1),
 )
 """What is opened once, when they are fixed. No data set and no network is in any other."""
 HALVES = {
@@ -166,8 +169,8 @@ _BARE = {"hidden": 12, "num_layers": 3, "stride": 2, "norm": "none"}
 _ELU = {"hidden": [96, 48], "activation": "elu", "norm": "layer"}
 _INSTANCE = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "instance"}
 _WEIGHED = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "batch", "se": 4}
-_LEAKY = {"hidden": 16, "num_layers": 2, "activation": "leaky_relu", "norm": "batch"}
-_GROUP = {"hidden": 16, "num_layers": 2, "stride": 2, "activation": "relu", "norm": "group"}
+_LEAKY = {"hidden": 16, "num_layers": 2, "stride": 2, "activation": "leaky_relu", "norm": "batch"}
+_DEEPER = {"hidden": [64, 64, 32], "activation": "relu", "norm": "batch"}
 _WIDE = {"hidden": [192], "activation": "silu", "norm": "batch"}
 _SHORT = {"depth": 0.34, "width": 0.5}
 _ATTENDS = {"hidden": 32, "layers": 1, "patch": 10}
@@ -186,7 +189,7 @@ NETWORKS: dict[str, Kind] = {
     "elu-net": Kind("mlp", _ELU, 4.0, {**_ELU, "hidden": [2]}),
     "instance": Kind("cnn", _INSTANCE, 10.0, {**_INSTANCE, "hidden": 1}),
     "leaky": Kind("cnn", _LEAKY, 5.0, {**_LEAKY, "hidden": 1}),
-    "group": Kind("cnn", _GROUP, 8.0, {**_GROUP, "hidden": 1, "norm": "none"}),
+    "deeper": Kind("mlp", _DEEPER, 3.0, {**_DEEPER, "hidden": [2]}),
     "wide": Kind("mlp", _WIDE, 3.0, {**_WIDE, "hidden": [2]}),
     "fast": Kind("fastnet", {"width": 0.1}, 4.0, {"width": 0.02}),
     "weighed": Kind("cnn", _WEIGHED, 5.0, {**_WEIGHED, "hidden": 1}),
