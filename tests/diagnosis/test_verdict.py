@@ -305,6 +305,19 @@ def test_large_first_weights_are_the_cause_of_what_training_images_still_cost() 
     assert judge(overlearnt).cause != "the first weights are too large"
 
 
+def test_what_is_used_is_not_what_was_trained() -> None:
+    still, falls = np.full(10, 2.3), histories.falling(10, 2.3, 0.3)
+    looks = [{"epoch": 10.0, "train_mode_loss": 0.4, "eval_mode_loss": 2.3}]
+    evidence = histories.make(still, still, train=falls, instruments=looks)
+    verdict = judge(evidence)
+    assert (verdict.kind, verdict.cause) == ("broken", "training and evaluation differ")
+    assert (verdict.advice[0].setting, verdict.advice[0].value) == ("options.norm", "group")
+    small = judge(replace(evidence, settings={**evidence.settings, "batch_size": 4})).advice[0]
+    assert (small.setting, small.value) == ("batch_size", 32)
+    mild = replace(histories.healthy(), instruments=[{**looks[0], "train_mode_loss": 0.4, "eval_mode_loss": 0.7}])
+    assert judge(mild).kind != "broken"
+
+
 def test_dead_units_are_the_cause_of_a_batch_that_cannot_be_fitted() -> None:
     stuck = histories.make(np.full(10, 2.303), np.full(10, 2.3026), accuracy=np.full(10, 0.1))
     looks = [{"epoch": 1.0, "lr": 1e-3, "dead/act1": 1.0}]
@@ -319,3 +332,12 @@ def test_what_is_gap_is_not_promised() -> None:
     apart = judge(histories.make(valid, valid * np.linspace(0.9, 0.1, 20)))
     assert common.cause == "trained too short"
     assert apart.cause != "trained too short"
+
+
+def test_a_loss_far_above_guessing_is_not_called_what_guessing_costs() -> None:
+    wild = histories.make(np.geomspace(300, 4500, 8), np.geomspace(300, 4500, 8))
+    said = {finding.code: finding.message for finding in judge(wild).findings}
+    assert "never fell below 300 nats, where guessing costs less (ln 10 = 2.3)" in said["training/learnt-nothing"]
+    assert "to 4,950 nats" in said["training/diverged"]
+    still = histories.make(np.full(8, 2.31), np.full(8, 2.305))
+    assert any("which is what guessing costs" in finding.message for finding in judge(still).findings)

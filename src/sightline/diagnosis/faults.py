@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
-from sightline.diagnosis.terms import found, listed
+from sightline.diagnosis.terms import found, listed, size
 from sightline.finding import Finding
 
 NAMED = 5
@@ -46,7 +46,7 @@ def diverged(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     return found(
         "training/diverged",
         "error",
-        f"the training loss rose from {first:.3g} to {last:.3g} nats: the training undid what there was.",
+        f"the training loss rose from {size(first)} to {size(last)} nats: the training undid what there was.",
         first=first,
         last=last,
         threshold=limits.diverged,
@@ -63,12 +63,13 @@ def learnt_nothing(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         return None
     if m.of.prior is not None and m.accuracy and m.accuracy.low is not None and m.accuracy.low > m.of.prior + 0.02:
         return None
+    guessing = "where guessing costs less" if level > limits.diverged else "which is what guessing costs"
     prior = f", and the commonest class alone makes {m.of.prior:.1%}" if m.of.prior else ""
     said = f"; {m.accuracy.value:.1%} of the validation images are recognised{prior}" if m.accuracy else ""
     return found(
         "training/learnt-nothing",
         "error",
-        f"the training loss never fell below {float(np.nanmin(losses)):.3g} nats, which is what guessing costs "
+        f"the training loss never fell below {size(float(np.nanmin(losses)))} nats, {guessing} "
         f"(ln {m.of.classes} = {m.of.chance:.3g}){said}.",
         "sure" if m.epochs >= 5 else "likely",
         level=level,
@@ -84,7 +85,7 @@ def rate_too_high(m: Measures, limits: Limits = LIMITS) -> Finding | None:
         worst = float(np.nanmax(losses)) / m.of.chance
         if worst > limits.spike:
             at = int(m.of.epochs[int(np.nanargmax(losses))])
-            grounds.append(f"in epoch {at} the training loss was {worst:.3g} times that of guessing")
+            grounds.append(f"in epoch {at} the training loss was {size(worst)} times that of guessing")
             evidence["spike"] = worst
     if m.update is not None and m.update > limits.update_high:
         grounds.append(f"single steps changed the weights by {m.update:.1%}, where 0.1 % is usual")
@@ -251,9 +252,10 @@ def modes_differ(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     train, plain = pairs[-1]
     if plain <= limits.mismatch * train or plain - train < 0.1 * m.scale:
         return None  # the other way round is dropout at work, which is meant
+    useless = plain > 0.5 * m.scale and plain > 2 * train
     return found(
         "training/modes-differ",
-        "warning",
+        "error" if useless else "warning",
         f"on the same images the loss is {train:.3g} nats in training mode and {plain:.3g} in evaluation mode: what is "
         "used is not what was trained.",
         training=train,

@@ -146,6 +146,12 @@ def _rate(usual: float, least: float, most: float, otherwise: float) -> Callable
     return value
 
 
+def _fuller(m: Measures) -> int | None:
+    """Take 32 images a batch where there are fewer than twenty, of which batch norm cannot tell mean and spread."""
+    now = setting(m, "batch_size")
+    return 32 if now and now < 20 else None
+
+
 def _hidden(m: Measures) -> str | None:
     return "mlp" if setting(m, "model") == "logistic" else None
 
@@ -203,6 +209,14 @@ NORM = Remedy(
     "falls",
     1.2,
 )
+FULLER = Remedy("batch_size", _fuller, "take {value} images a batch instead of {now}", "stays", "falls")
+GROUPED = Remedy(
+    "options.norm",
+    _to("options.norm", "group", unless=lambda now: now in ("group", "layer", "instance", "none")),
+    "norm by groups of channels, which is the same in training and in use",
+    "stays",
+    "falls",
+)
 LEAKY = Remedy(
     "options.activation",
     _to("options.activation", "leaky_relu", unless=lambda now: now not in (None, "relu")),
@@ -249,6 +263,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "training/dead-units": _ranked([LEAKY, NORM], [SLOWER]),
     "training/vanishing-gradients": _ranked([NORM], [RELU]),
     "training/saturated-units": _ranked([NORM], [RELU]),
+    "training/modes-differ": _ranked([FULLER], [GROUPED]),
     "training/rate-too-low": _ranked([FASTER], [LONGER]),
     "training/learnt-nothing": _ranked([UNSTUCK], [NORM]),
     "setup/first-loss": _ranked([NORM], [SLOWER]),

@@ -226,6 +226,11 @@ def found(code: str, severity: Severity, message: str, confidence: Confidence = 
     return Finding(code, severity, message, TERMS[code].advice, evidence, confidence)
 
 
+def size(value: float) -> str:
+    """Write a loss, or how many times something is, for people: three digits, and thousands as such."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def page(code: str) -> str:
     """Give the path of the page about a finding: ``docs/diagnosis/overfitted.md``."""
     return f"{DOCS}/{code.partition('/')[2]}.md"

@@ -22,6 +22,7 @@ BREAKS = (
     "training/rate-too-high",
     "training/exploding-gradients",
     "training/dead-units",
+    "training/modes-differ",
     "training/learnt-nothing",
     "setup/first-loss",
 )
@@ -51,6 +52,7 @@ NAMES = {
     "training/rate-too-high": "the learning rate is too high",
     "training/exploding-gradients": "gradients explode",
     "training/dead-units": "units are dead",
+    "training/modes-differ": "training and evaluation differ",
     "training/learnt-nothing": "nothing was learnt",
     "setup/first-loss": "the first weights are too large",
     "setup/first-weights": "the first weights are too large",
