@@ -19,6 +19,7 @@ from sightline.models import arithmetic, zoo
 from sightline.progress import Progress
 from sightline.settings import Settings
 from sightline.training.precision import Precision
+from sightline.training.trainer import Trainer
 
 QUIET = Progress(quiet=True)
 CPU = torch.device("cpu")
@@ -105,6 +106,32 @@ def test_a_run_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -> None:
     assert run.settings.model in run.folder.read_json(run.folder.data)["reasons"]["model"]
     again = sightline.train("digits", settings=run.settings.model_copy(update={"name": "b"}), progress=QUIET)
     assert again.folder.best.read_bytes() == run.folder.best.read_bytes()
+
+
+def test_a_chosen_network_is_kept_where_the_training_is_cut_off_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(choices.CANDIDATES, "small", choices.CANDIDATES["small"][:1])
+    rng = np.random.default_rng(0)
+    source = rng.integers(0, 256, (60, 8, 8), dtype=np.uint8), np.arange(60) % 3
+    given = Settings(model="auto", epochs=2, runs=tmp_path, probes=False, compile="off")
+    whole = sightline.train(source, settings=given.model_copy(update={"name": "whole"}), progress=QUIET)
+    trainbatches = Trainer.trainbatches
+
+    def cut(trainer: Trainer) -> float:
+        if trainer.last_epoch == 1:
+            raise KeyboardInterrupt
+        return trainbatches(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "trainbatches", cut)
+        with pytest.raises(KeyboardInterrupt):
+            sightline.train(source, settings=given.model_copy(update={"name": "cut"}), progress=QUIET)
+    monkeypatch.delattr(choices, "choose")  # the choice hangs on a clock: nobody may ask again
+    resumed = sightline.resume(tmp_path / "cut", source=source, progress=QUIET)
+    assert resumed.settings.model == "fastnet"
+    assert resumed.folder.best.read_bytes() == whole.folder.best.read_bytes()
+    assert [row["valid_loss"] for row in resumed.history] == [row["valid_loss"] for row in whole.history]
 
 
 def test_a_network_too_large_for_the_time_is_told(made_up_machine: list[str]) -> None:
