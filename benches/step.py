@@ -2,14 +2,15 @@
 
     python benches/step.py                     CNNblocks, 28x28, batch 64: what a user has
     python benches/step.py --network mlp       a network so small that the loop is what is measured
-    python benches/step.py --network resnet18  32x32 in colour
+    python benches/step.py --network resnet18  32x32 in colour, batch 128
     python benches/step.py --processor         by processor time, where others use the machine, too
     python benches/step.py --json
 
 Both run with bf16 autocast where the processor has it, channels_last, fused Adam and freed memory kept. The trainer
 takes its batches from a ``Stream``, counts losses, looks for NaN and Ctrl-C, and shows progress; the hand loop does
 none of it. Rounds of steps alternate (which goes first alternates, too), so that a slow spell of the machine hits
-both; a ratio is taken within a round. The first round is warm-up.
+both; a ratio is taken within a round. The first round is warm-up. The share of the peak is what the trainer computes in
+a second (2 for each multiplication, forward and backward) beside a matrix product of 2048 in the same round.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from machine import describe, probe
 from sightline import CNNblocks, CNNConfig, Stream, Trainer, TrainerSettings, build
@@ -37,8 +39,10 @@ from sightline.training.memory import keep_memory
 from sightline.training.precision import Precision
 from told import tell_ratio
 
-BATCH = 64
+BATCH = {"cnn": 64, "mlp": 64, "resnet18": 128}
 IMAGES = 4096
+PRODUCT = 2048
+"""Side of the matrices whose product is the peak."""
 
 
 def main() -> None:
@@ -53,23 +57,28 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_memory()
     random = np.random.default_rng(0)
+    batch = BATCH[arguments.network]
     shape = (32, 32, 3) if arguments.network == "resnet18" else (28, 28, 1)
     x = random.integers(0, 256, (IMAGES, *shape), dtype=np.uint8)
     y = random.integers(0, 10, IMAGES)
     precision = Precision.of(arguments.precision, devices.choose("auto")[0])
     ways = {
-        "trainer": by_trainer(network(arguments.network), x, y, precision, arguments.steps),
-        "hand": by_hand(network(arguments.network), x, y, precision, arguments.steps),
+        "trainer": by_trainer(network(arguments.network), x, y, precision, batch, arguments.steps),
+        "hand": by_hand(network(arguments.network), x, y, precision, batch, arguments.steps),
     }
     clock = time.process_time if arguments.processor else time.perf_counter
     before = probe()
     taken: dict[str, list[float]] = {"trainer": [], "hand": []}
+    work = 1e-9 * operations(network(arguments.network), (batch, shape[2], *shape[:2]))
+    shares = []
     for number in range(arguments.rounds + 1):
         for name in sorted(ways, reverse=bool(number % 2)):
             began = clock()
             ways[name]()
             if number:
                 taken[name].append((clock() - began) / arguments.steps)
+        if number:
+            shares.append(work / taken["trainer"][-1] / peak(precision, clock))
     ratios = [hand / trainer for hand, trainer in zip(taken["hand"], taken["trainer"], strict=True)]
     found = {
         "network": arguments.network,
@@ -77,8 +86,9 @@ def main() -> None:
         "rounds": arguments.rounds,
         "steps": arguments.steps,
         **{f"{name}_ms": spread([1000 * value for value in values]) for name, values in taken.items()},
-        "images_per_s": {name: round(BATCH / statistics.median(values), 1) for name, values in taken.items()},
+        "images_per_s": {name: round(batch / statistics.median(values), 1) for name, values in taken.items()},
         "ratio": spread(ratios),
+        "share_of_peak": spread(shares),
         "machine": describe(),
         "gflops": {"before": before, "after": probe()},
     }
@@ -86,9 +96,9 @@ def main() -> None:
         print(json.dumps(found))
         return
     rounds = f"n={arguments.rounds} rounds of {arguments.steps}"
-    for name in ("hand_ms", "trainer_ms", "ratio"):
+    for name in ("hand_ms", "trainer_ms", "ratio", "share_of_peak"):
         low, middle, high = found[name].values()
-        print(f"{name:<12} median {middle:.4g}  [{low:.4g} to {high:.4g}]  {rounds}")
+        print(f"{name:<13} median {middle:.4g}  [{low:.4g} to {high:.4g}]  {rounds}")
     tell_ratio(f"{arguments.network}, {precision.mode}", "trainer", "hand", ratios)
     machine = f"{found['machine']['processor']}, {found['machine']['torch_threads']} threads"
     print(f"images/s     {found['images_per_s']}  {precision.mode}")
@@ -105,7 +115,7 @@ def network(name: str) -> nn.Module:
     return CNNblocks(
         CNNConfig(
             matrixshape=(28, 28),
-            batchsize=BATCH,
+            batchsize=BATCH["cnn"],
             input_channels=1,
             hidden=64,
             kernel_size=3,
@@ -116,11 +126,30 @@ def network(name: str) -> nn.Module:
     )
 
 
-def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) -> Callable[[], Any]:
+def operations(model: nn.Module, shape: tuple[int, ...]) -> int:
+    """Count what a training step computes, as torch counts it: 2 for each multiplication of layers with weights."""
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(shape)).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def peak(precision: Precision, clock: Callable[[], float]) -> float:
+    """Measure a matrix product in the training's precision, in 10^9 operations a second: the best of five."""
+    a = torch.randn(PRODUCT, PRODUCT, device=precision.device)
+    a = a if precision.mode == "fp32" else a.to(torch.bfloat16 if precision.mode == "bf16" else torch.float16)
+    taken = []
+    for _ in range(6):
+        began = clock()
+        (a @ a)[0, 0].item()
+        taken.append(clock() - began)
+    return float(2e-9 * PRODUCT**3 / min(taken))
+
+
+def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, batch: int, steps: int) -> Callable[[], Any]:
     """Give a function that makes ``steps`` steps as the recipe makes them."""
     rows = np.arange(IMAGES)
     spec = Preprocessing("image", x.shape[3], x.shape[1:3]).fit(x, rows)
-    stream = Stream(x, y, rows, spec, batch_size=BATCH, device=precision.device)
+    stream = Stream(x, y, rows, spec, batch_size=batch, device=precision.device)
     settings = TrainerSettings(
         epochs=1, metrics=[], logdir=Path(tempfile.gettempdir()), train_steps=steps, optimizer_kwargs={"lr": 1e-3}
     )
@@ -137,7 +166,7 @@ def by_trainer(model: nn.Module, x: Any, y: Any, precision: Precision, steps: in
     ).trainbatches
 
 
-def by_hand(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) -> Callable[[], None]:
+def by_hand(model: nn.Module, x: Any, y: Any, precision: Precision, batch: int, steps: int) -> Callable[[], None]:
     """Give a function that makes ``steps`` steps in a plain loop."""
     device = precision.device
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -151,11 +180,11 @@ def by_hand(model: nn.Module, x: Any, y: Any, precision: Precision, steps: int) 
         order = torch.randperm(IMAGES).to(device)
         total = torch.zeros((), device=device)
         for _ in range(steps):
-            place = (place + BATCH) % (IMAGES - BATCH)
-            rows = order[place : place + BATCH]
-            batch = pixels[rows].float().sub_(mean).div_(std).permute(0, 3, 1, 2)
+            place = (place + batch) % (IMAGES - batch)
+            rows = order[place : place + batch]
+            images = pixels[rows].float().sub_(mean).div_(std).permute(0, 3, 1, 2)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision.mode == "bf16"):
-                logits = model(batch)
+                logits = model(images)
             loss = F.cross_entropy(logits.float(), labels[rows])
             loss.backward()
             optimizer.step()

@@ -116,7 +116,7 @@ class Settings(Strict):
     minutes: Annotated[float, Field(gt=0)] | None = Field(None, description="Fit the training into this time.")
     train_steps: Annotated[int, Field(ge=1)] | None = Field(None, description="Steps per epoch; else all images.")
     batch_size: Annotated[int, Field(ge=1)] | None = Field(None, description="Images per step.")
-    optimizer: str = Field("adamw", description="sgd (Nesterov), adam, adamw, muon, or any of torch.optim.")
+    optimizer: str = Field("adamw", description="sgd (Nesterov), adam, adamw, muon, muonsgd, or any of torch.optim.")
     lr: Annotated[float, Field(gt=0, lt=100)] | None = Field(None, description="Peak learning rate.")
     momentum: Unit = Field(0.9, description="Momentum, for optimizers that have it.")
     weight_decay: Annotated[float, Field(ge=0, lt=10)] | None = Field(

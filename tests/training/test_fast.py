@@ -28,6 +28,7 @@ from sightline.recipes import reading
 from sightline.settings import Settings
 from sightline.training import optim
 from sightline.training.muon import MATCH, Muon, orthogonal
+from sightline.training.muon_sgd import MOMENTUM, MuonSGD
 
 # ---- Muon ----
 
@@ -69,6 +70,30 @@ def test_muon_gives_the_last_layer_to_adam() -> None:
     head = {id(p) for p in model.stages()["head"].parameters()}
     assert all(group["adam"] for group in groups for p in group["params"] if id(p) in head)
     assert any(not group["adam"] for group in groups)
+
+
+def test_muonsgd_turns_kernels_of_fixed_length_and_lets_the_rest_descend() -> None:
+    model = sightline.build("fastnet", in_channels=1, num_classes=3, image_size=16, width=0.125)
+    optimizer = optim.build("muonsgd", model, lr=0.2, momentum=0.0, weight_decay=0.01, bias_lr=10)
+    kernel, offset, last = model.features.conv1b.weight, model.features.norm1b.bias, model.fc.weight
+    before = {p: p.detach().clone() for p in (kernel, offset, last)}
+    model(torch.randn(4, 1, 16, 16)).square().mean().backward()
+    optimizer.step()
+    rows = len(kernel)
+    moved = (before[kernel] * (rows**0.5 / before[kernel].norm()) - kernel).detach().reshape(rows, -1) / 0.2
+    assert torch.linalg.svdvals(moved).max() < 1.3
+    nesterov = 1 + MOMENTUM
+    slope = offset.grad + 0.01 / 2.0 * before[offset]
+    assert torch.allclose(before[offset] - offset, 2.0 * nesterov * slope, atol=1e-6)
+    rate = 0.2 * optim.OPTIMIZERS["muonsgd"].head_lr
+    assert torch.allclose(before[last] - last, nesterov * (rate * last.grad + 0.01 * before[last]), atol=1e-6)
+    assert [group["weight_decay"] for group in optimizer.param_groups if group["lr"] == pytest.approx(0.2)] == [0.01, 0]
+
+
+@pytest.mark.parametrize("options", [{"momentum": 1.0}, {"lr": -1.0}, {"sgd_momentum": -0.1}])
+def test_muonsgd_refuses_what_is_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="momentum"):
+        MuonSGD([nn.Parameter(torch.ones(2, 2))], **options)
 
 
 # ---- lookahead, biases ----
@@ -232,7 +257,7 @@ def test_a_step_imports_no_compiler(tmp_path: Path) -> None:
     program = """
 import sys, torch
 from sightline.training import optim
-for name in ("sgd", "adamw", "muon"):
+for name in ("sgd", "adamw", "muon", "muonsgd"):
     model = torch.nn.Linear(2, 2)
     optimizer = optim.build(name, model, lr=0.1, weight_decay=0.1, lookahead=2)
     model(torch.ones(1, 2)).sum().backward()

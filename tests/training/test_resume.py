@@ -173,6 +173,12 @@ def with_features_frozen(digits: Any) -> dict[str, Any]:
     return {**with_swa_over_cycles(digits), "freezing": Freezing(OLD)}
 
 
+def with_kernels_of_fixed_length(digits: Any) -> dict[str, Any]:
+    parts = with_what_makes_it_fast(digits)
+    optimizer = optim.build("muonsgd", parts["model"], lr=0.1, weight_decay=0.004, momentum=0.6, bias_lr=40)
+    return {**parts, "optimizer": optimizer, "accumulate": 2}
+
+
 def with_what_makes_it_fast(digits: Any) -> dict[str, Any]:
     """Optimizer states of our own, small images first, mirrored in every other epoch."""
     model = build("fastnet", in_channels=1, num_classes=10, image_size=8, width=0.05)
@@ -187,6 +193,7 @@ def with_what_makes_it_fast(digits: Any) -> dict[str, Any]:
 CASES: dict[str, Callable[[Any], dict[str, Any]]] = {
     "recipe": by_recipe,
     "fast": with_what_makes_it_fast,
+    "fixed length": with_kernels_of_fixed_length,
     "auxiliary heads": with_auxiliary_heads,
     "bf16": in_bf16,
     "fp16": in_fp16,

@@ -15,10 +15,10 @@ from sightline.errors import SettingsError
 from sightline.models.fitting import Fitted
 from sightline.settings import Settings
 
-PEAK_LR = {"sgd": 0.1, "adam": 1e-3, "adamw": 2e-3, "muon": 2e-3}
+PEAK_LR = {"sgd": 0.1, "adam": 1e-3, "adamw": 2e-3, "muon": 2e-3, "muonsgd": 0.24}
 """Peak learning rate per optimizer for a batch of 128; others get Adam's."""
 
-WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05, "muon": 0.05}
+WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05, "muon": 0.05, "muonsgd": 4e-3}
 """Decoupled for AdamW (Loshchilov & Hutter 2019), added to the gradient elsewhere."""
 
 DECOUPLED_DECAY = {"sgd": 5e-3}

@@ -1,11 +1,14 @@
-"""Convolutions that leave out the part of the kernel that only ever meets padding; otherwise torch's own."""
+"""Convolutions that leave out what only ever meets padding, and learn quickly on small maps; otherwise torch's own."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sightline.models.small_maps import by_products, learns_by_products
 
 if TYPE_CHECKING:
     from torch.nn.modules.conv import _ConvNd
@@ -46,7 +49,13 @@ class Conv1d(_Trimmed, nn.Conv1d):
 
 
 class Conv2d(_Trimmed, nn.Conv2d):
-    """``nn.Conv2d``, trimmed where the output is one position."""
+    """``nn.Conv2d``, trimmed where the output is one position; on small maps it learns by matrix products."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve, as torch does."""
+        if not (self.training and learns_by_products(self, x)):
+            return super().forward(x)
+        return by_products(x.to(torch.bfloat16), self.weight.to(torch.bfloat16))
 
 
 class Conv3d(_Trimmed, nn.Conv3d):

@@ -99,11 +99,12 @@ class Muon(Optimizer):
         p.addcdiv_(state["mean"], spread, value=-group["lr"] / (1 - first**step))
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def orthogonal(matrix: Tensor, steps: int = STEPS) -> Tensor:
     """Replace a matrix U S V' by nearly U V', without a decomposition: by Newton-Schulz steps.
 
     Args:
         matrix: float (A, B), of any scale.
+        steps: of Newton and Schulz; with fewer, small singular values stay smaller.
 
     Returns:
         float32 (A, B), singular values within about 0.7 and 1.2 (those that were 0 stay 0); computed in bf16 on GPUs,
@@ -114,7 +115,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)
-    for _ in range(STEPS):
+    for _ in range(steps):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
     return (x.T if tall else x).float()

@@ -15,26 +15,44 @@ from torch.optim import Optimizer
 from sightline.errors import ModelError, RunError, SettingsError, did_you_mean
 from sightline.training.lookahead import look_ahead
 from sightline.training.muon import Muon
+from sightline.training.muon_sgd import MuonSGD
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An optimizer as data: its class, a line on it, and the options we set where torch would not."""
+    """An optimizer as data: its class, a line on it, and the options we set where torch would not.
+
+    Where it treats matrices in a way of its own, ``apart`` is the flag of the groups that it does not treat so,
+    ``head_lr`` a factor on the rate of the last layer, which is among them, and ``biases_decay`` says that biases with
+    a rate of their own decay as weights do.
+    """
 
     builder: type[Optimizer]
     description: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    apart: str = ""
+    head_lr: float = 1.0
+    biases_decay: bool = False
 
 
 OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry(torch.optim.SGD, "stochastic gradient descent with Nesterov momentum", {"nesterov": True}),
     "adam": Entry(torch.optim.Adam, "a step size for each weight from its gradients' moments (Kingma & Ba 2015)"),
     "adamw": Entry(torch.optim.AdamW, "Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019)"),
-    "muon": Entry(Muon, "momentum made orthogonal for matrices and kernels, AdamW for the rest (Jordan et al. 2024)"),
+    "muon": Entry(
+        Muon, "momentum made orthogonal for matrices and kernels, AdamW for the rest (Jordan et al. 2024)", apart="adam"
+    ),
+    "muonsgd": Entry(
+        MuonSGD,
+        "the same at a fixed length of kernels, Nesterov's SGD for the rest: for few passes (Jordan 2024)",
+        apart="sgd",
+        head_lr=7.0,
+        biases_decay=True,
+    ),
 }
 """Name -> optimizer; every other class of ``torch.optim`` is found by its name, in any case of letters."""
 
-DECOUPLED = ("adamw", "adafactor", "muon")
+DECOUPLED = ("adamw", "adafactor", "muon", "muonsgd")
 """Optimizers whose weight decay is apart from the gradient in torch; in the others it is a part of the gradient."""
 
 CLOSURE = ("LBFGS",)
@@ -105,14 +123,19 @@ def build(
     if name.lower() in OPTIMIZERS and (momentum or name.lower() != "sgd"):
         values |= OPTIMIZERS[name.lower()].options
     values |= dict(options or {})
+    own = {name: p for name, p in model.named_parameters() if p.ndim == 1 and name.rpartition(".")[2] == "bias"}
     if bias_lr != 1:
-        own = [name for name, p in model.named_parameters() if p.ndim == 1 and name.rpartition(".")[2] == "bias"]
         factors = {**(factors or {}), **{name: bias_lr * (factors or {}).get(name, 1.0) for name in own}}
     parts = groups(model, values["lr"], weight_decay, factors)
     if bias_lr != 1:
         parts.sort(key=lambda part: part["params"][0].ndim < 2)  # the rate that is told is that of the weights
-    if name.lower() == "muon":
-        parts = by_adam(model, parts)
+    entry = OPTIMIZERS.get(name.lower())
+    if entry and entry.apart:
+        parts = divided(model, parts, entry)
+        biases = {id(p) for p in own.values()} if entry.biases_decay else set()
+        for part in parts:
+            if all(id(p) in biases for p in part["params"]):
+                part["weight_decay"] = values.get("weight_decay", 0.0)
     if by_us:
         parts = [{**part, "weight_decay": 0.0, "decay": part["weight_decay"]} for part in parts]
     made = make(builder, parts, values)
@@ -123,16 +146,21 @@ def build(
     return made
 
 
-def by_adam(model: nn.Module, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Divide Muon's groups: what is no matrix, and the last layer, whose rows are classes, go by Adam."""
+def divided(model: nn.Module, parts: list[dict[str, Any]], entry: Entry) -> list[dict[str, Any]]:
+    """Divide groups: what is no matrix, and the last layer, whose rows are classes, are set apart."""
     stages = getattr(model, "stages", None)
     head = {id(p) for p in stages()["head"].parameters()} if callable(stages) else set()
-    divided = []
+    found = []
     for part in parts:
-        for adam in (False, True):
-            mine = [p for p in part["params"] if (p.ndim < 2 or id(p) in head) == adam]
-            divided += [{**part, "params": mine, "adam": adam}] if mine else []
-    return divided
+        for last, apart in ((False, False), (False, True), (True, True)):
+            mine = [
+                p
+                for p in part["params"]
+                if (p.ndim > 1 and id(p) in head, p.ndim < 2 or id(p) in head) == (last, apart)
+            ]
+            rate = part["lr"] * (entry.head_lr if last else 1.0)
+            found += [{**part, "params": mine, entry.apart: apart, "lr": rate}] if mine else []
+    return found
 
 
 @torch.no_grad()
