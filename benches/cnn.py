@@ -35,10 +35,11 @@ def main() -> None:
     parser.add_argument("how", choices=("trainer", "lecture", "hand"))
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--data", type=Path, help="an .npz with x_train, y_train, x_test, y_test; else random images")
+    parser.add_argument("--processor", action="store_true", help="count processor time")
     arguments = parser.parse_args()
     x, y, x_valid, y_valid = images(arguments.data, BATCH * arguments.steps)
     torch.manual_seed(0)
-    clock = Clock(BATCH, warm=10)
+    clock = Clock(BATCH, warm=10, processor=arguments.processor)
     model = CNNblocks(
         CNNConfig(
             matrixshape=(28, 28),

@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("how", choices=("trainer", "hand"))
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--data", type=Path, help="an .npz with x_train, y_train; else random images")
+    parser.add_argument("--processor", action="store_true", help="count processor time")
     arguments = parser.parse_args()
     x, y = images(arguments.data, BATCH * arguments.steps)
     torch.manual_seed(0)
-    clock = Clock(BATCH, warm=4)
+    clock = Clock(BATCH, warm=4, processor=arguments.processor)
     model = build("resnet18", in_channels=3, num_classes=10, image_size=32)
     {"trainer": trainer, "hand": hand}[arguments.how](model, clock, x, y)
     name = f"sightline {sightline.__version__} {arguments.how}"

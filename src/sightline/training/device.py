@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from sightline.errors import SettingsError
+
+NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Instruction sets that multiply bf16."""
 
 
 def choose(name: str = "auto") -> tuple[torch.device, str]:
@@ -45,3 +50,15 @@ def choose(name: str = "auto") -> tuple[torch.device, str]:
     if device.type != "cpu":
         raise SettingsError(f"device '{name}' is not supported.", "Use auto, cpu, cuda, cuda:1 or mps.")
     return device, f"processor, {torch.get_num_threads()} threads"
+
+
+def processor_flags() -> set[str]:
+    """Give the instruction sets of this processor by the kernel's names, such as ``avx512_bf16``; empty if unknown."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    if ask is not None:
+        return {name for name, there in ask().items() if there is True}
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":")[1].split()}

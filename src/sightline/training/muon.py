@@ -99,19 +99,19 @@ class Muon(Optimizer):
         p.addcdiv_(state["mean"], spread, value=-group["lr"] / (1 - first**step))
 
 
-def orthogonal(matrix: Tensor, steps: int = STEPS) -> Tensor:
+def orthogonal(matrix: Tensor, steps: int = STEPS, dtype: torch.dtype | None = None) -> Tensor:
     """Replace a matrix U S V' by nearly U V', without a decomposition: by Newton-Schulz steps.
 
     Args:
         matrix: float (A, B), of any scale.
         steps: of Newton and Schulz; with fewer, small singular values stay smaller.
+        dtype: to compute in; None: bf16 on GPUs, which is precise enough, and float32 on the processor.
 
     Returns:
-        float32 (A, B), singular values within about 0.7 and 1.2 (those that were 0 stay 0); computed in bf16 on GPUs,
-        which is precise enough, and in float32 on the processor.
+        float32 (A, B), singular values within about 0.7 and 1.2 (those that were 0 stay 0).
     """
     a, b, c = QUINTIC
-    x: Tensor = matrix.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
+    x: Tensor = matrix.to(dtype or (torch.bfloat16 if matrix.is_cuda else torch.float32))
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)

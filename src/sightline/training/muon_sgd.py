@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from sightline.training.device import NATIVE_BF16, processor_flags
 from sightline.training.muon import orthogonal
 
 STEPS = 3
@@ -48,6 +49,7 @@ class MuonSGD(Optimizer):
             raise ValueError(f"lr {lr}, weight_decay {weight_decay}, momentum {momentum}, sgd_momentum {sgd_momentum}")
         own = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "sgd_momentum": sgd_momentum, "sgd": False}
         super().__init__(params, own)
+        self._dtype = torch.bfloat16 if processor_flags() & NATIVE_BF16 else None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -65,7 +67,7 @@ class MuonSGD(Optimizer):
     def _turn(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         along = self._ahead(p, gradient, group["momentum"])
         p.mul_(len(p) ** 0.5 / (p.norm() + 1e-7))
-        p.add_(orthogonal(along.reshape(len(p), -1), STEPS).view(p.shape), alpha=-group["lr"])
+        p.add_(orthogonal(along.reshape(len(p), -1), STEPS, self._dtype).view(p.shape), alpha=-group["lr"])
 
     def _descend(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         peak = group.get("initial_lr", group["lr"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 
 from sightline.errors import SettingsError
 from sightline.settings import Precision as Name
+from sightline.training.device import NATIVE_BF16, processor_flags
 from sightline.training.optim import align
 
 
@@ -122,20 +122,8 @@ def full(yhat: Any) -> Any:
     return {name: full(part) for name, part in yhat.items()} if isinstance(yhat, dict) else yhat
 
 
-def processor_flags() -> set[str]:
-    """Give the instruction sets of this processor by the kernel's names, such as ``avx512_bf16``; empty if unknown."""
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    if ask is not None:
-        return {name for name, there in ask().items() if there is True}
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split(":")[1].split()}
-
-
 def _cpu() -> tuple[Name, str]:
-    native = sorted(processor_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+    native = sorted(processor_flags() & NATIVE_BF16)
     if platform.system() == "Darwin":
         return "fp32", "torch computes fp32 fastest on Apple's processors"
     if native and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
