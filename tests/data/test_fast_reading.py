@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sightline.data import decode as decoding
 from sightline.data import paging
-from sightline.data.ahead import ahead
 from sightline.data.decode import Decoded, Unreadable, decode
-from sightline.data.packing import one_thread_each
+from sightline.data.packing import blocks
 from sightline.data.preprocess import Preprocessing
 from sightline.data.stream import Stream
 
@@ -98,15 +97,15 @@ def test_a_mapped_store_is_found_behind_views_and_given_back(tmp_path: Path, mon
     assert given_back == [0] * 5
 
 
-def test_decoding_threads_have_no_helpers_and_all_is_as_before_afterwards() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with one_thread_each():
-            assert list(ahead(lambda _: torch.get_num_threads(), range(2), most=2, workers=2)) == [1, 1]
-        assert torch.get_num_threads() == 2
-        with pytest.raises(ZeroDivisionError), one_thread_each():
-            raise ZeroDivisionError
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+def test_decoding_threads_hash_without_helpers_and_others_keep_theirs(tmp_path: Path) -> None:
+    def helpers() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    path = written(tmp_path / "a.jpg", 20, 20, "RGB", 90, False, 0)
+    with threadpool_limits(2, user_api="blas"):
+        before = helpers()
+        decoded = blocks(np.array([str(path)]), np.array([9999]), (8, 8), "pad", 3)
+        next(decoded)
+        assert helpers() == [1] * len(before)
+        decoded.close()
+        assert helpers() == before

@@ -8,8 +8,7 @@ processes, which take time to start and would need a guard in the user's script.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -50,27 +49,12 @@ def blocks(
     workers = 1 if small else min(cores(), 16)
     step = max(1, min(256 if small else 16, BLOCK // (size[0] * size[1] * channels)))
     parts = (paths[start : start + step] for start in range(0, len(paths), step))
-    with quiet, one_thread_each():
-        yield from ahead(lambda part: _block(part, size, resize, channels), parts, most=2 * workers, workers=workers)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Let torch and BLAS use one thread each in the block: images are decoded side by side already.
-
-    Each decoding thread would else have helpers of its own, who mostly wait, busily, for a few rows of one image: on 2
-    cores packing photos then takes 1.3 to 1.5 times the processor's time.
-    """
-    import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    # BLAS hashes what images look like. It would give each decoding thread helpers, who mostly wait, busily, for tiny
+    # products: on 2 cores packing photos took 1.5 times the processor's time with them.
+    with quiet, threadpool_limits(1, user_api="blas"):
+        yield from ahead(lambda part: _block(part, size, resize, channels), parts, most=2 * workers, workers=workers)
 
 
 def all_grey(paths: NDArray[np.str_], size: tuple[int, int]) -> bool:
