@@ -2,7 +2,7 @@
 
     python benches/seeing.py natural runs/NAME --units 32          # activation over the natural maximum, robustness
     python benches/seeing.py ceiling runs/NAME --units 32          # the most that first units can reach at all
-    python benches/seeing.py grid [NETWORK...] --steps 64          # five objectives, every network, every input
+    python benches/seeing.py grid [NETWORK...] --file grid.jsonl   # five objectives, every network, every input
     python benches/seeing.py times runs/NAME                       # seconds for the five objectives, and for a batch
     python benches/seeing.py transfer runs/A runs/B runs/C         # images for A's classes, recognised by B and C
 
@@ -40,8 +40,8 @@ from sightline.seeing.transforms import transform
 
 QUIET = Progress(quiet=True)
 
-INPUTS = ("1x8x8", "1x28x28", "3x32x32", "2x140", "1x8x8x8")
-"""Images, signals and volumes that the grid is made for."""
+INPUTS = ("1x8x8", "1x28x28", "3x32x32", "2x140", "1x8x8x8", "3x224x224")
+"""Images, signals and volumes that the grid is made for; photos of 224 pixels for networks that were made for these."""
 
 
 def say(**values: Any) -> None:
@@ -164,8 +164,9 @@ def untrained(name: str, shape: tuple[int, ...], width: float | None) -> tuple[n
     options = {"width": width} if width and "width" in zoo.entry(name).options else {}
     model = sightline.build(name, in_channels=shape[0], num_classes=10, image_size=shape[1:], **options)
     canvas = Canvas(shape, usual(shape[0]))
-    spread = torch.logspace(-2, 0, 64).view(-1, *[1] * len(shape))  # from almost grey to strong
-    x = canvas.paint(canvas.noise(64, seed=1, spread=1.0) * spread)
+    count = 64 if max(shape) < 224 else 16
+    spread = torch.logspace(-2, 0, count).view(-1, *[1] * len(shape))  # from almost grey to strong
+    x = canvas.paint(canvas.noise(count, seed=1, spread=1.0) * spread)
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.momentum = None
@@ -178,31 +179,51 @@ def untrained(name: str, shape: tuple[int, ...], width: float | None) -> tuple[n
 
 
 def grid(arguments: argparse.Namespace) -> None:
-    """Five objectives on every network and every input it takes, with weights drawn at random."""
-    good = total = 0
+    """Five objectives on every network and every input it takes, with weights drawn at random; a file goes on."""
+    done = {}
+    if arguments.file is not None and arguments.file.is_file():
+        rows = [json.loads(line) for line in arguments.file.read_text().splitlines()]
+        done = {(row["network"], tuple(row["shape"])): row for row in rows}
+    cells = []
     wanted = [str(name) for name in arguments.runs] or list(zoo.ZOO)
     for name, entry in ((name, zoo.entry(name)) for name in wanted):
         for shape in (tuple(map(int, text.split("x"))) for text in arguments.inputs):
-            if len(shape) - 1 not in entry.dims:
+            if len(shape) - 1 not in entry.dims or (max(shape) >= 224 and entry.native != shape):
                 continue
-            model, x = untrained(name, shape, arguments.width)
-            known, began = see.layers(model), time.process_time()
-            place = middle(known)
-            canvas = Canvas(shape, usual(shape[0]))
-            grey = canvas.paint(canvas.noise(1, seed=0))
-            with Taps(model, [place.name], stop=place.calls == 1) as taps, torch.no_grad():
-                taps.run(torch.cat([grey, x]))
-                maps = place.maps(taps[place.name])
-            means = maps.flatten(2).mean(2) if maps.ndim > 2 else maps
-            # grey is the best image of a unit that everything speaks against: take one that some image excites more
-            lively = int(((means[1:].amax(0) - means[0]) / (means.std(0) + 1e-12)).argmax())
-            found = dream(model, five(known, 10, lively), shape, known=known, examples=x, steps=arguments.steps)
-            fine = [bool(one.image.isfinite().all()) and one.moved for one in found]
-            good, total = good + sum(fine), total + len(fine)
-            say(network=name, shape=shape, good=sum(fine), again=sum(one.woken != "noise" for one in found), failed=[
-                one.name for one, right in zip(found, fine, strict=True) if not right
-            ], cpu_s=time.process_time() - began)  # fmt: skip
-    say(what="grid", cells=total, good=good)
+            if (name, shape) not in done:
+                done[name, shape] = explored(name, shape, arguments)
+                say(**done[name, shape])
+                if arguments.file is not None:
+                    with arguments.file.open("a") as file:
+                        file.write(json.dumps(done[name, shape]) + "\n")
+            cells.append(done[name, shape])
+    say(
+        what="grid", networks=len({cell["network"] for cell in cells}), cells=5 * len(cells),
+        good=sum(cell["good"] for cell in cells), again=sum(cell["again"] for cell in cells),
+        cpu_s=sum(cell["cpu_s"] for cell in cells),
+    )  # fmt: skip
+
+
+def explored(name: str, shape: tuple[int, ...], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Make an image for each of the five objectives; name those that are not finite or not above their start."""
+    began = time.process_time()
+    model, x = untrained(name, shape, arguments.width)
+    known = see.layers(model)
+    place = middle(known)
+    canvas = Canvas(shape, usual(shape[0]))
+    grey = canvas.paint(canvas.noise(1, seed=0))
+    with Taps(model, [place.name], stop=place.calls == 1) as taps, torch.no_grad():
+        taps.run(torch.cat([grey, x]))
+        maps = place.maps(taps[place.name])
+    means = maps.flatten(2).mean(2) if maps.ndim > 2 else maps
+    # grey is the best image of a unit that everything speaks against: take one that some image excites more
+    lively = int(((means[1:].amax(0) - means[0]) / (means.std(0) + 1e-12)).argmax())
+    found = dream(model, five(known, 10, lively), shape, known=known, examples=x, steps=arguments.steps)
+    failed = [one.name for one in found if not (bool(one.image.isfinite().all()) and one.moved)]
+    return {
+        "network": name, "shape": shape, "good": len(found) - len(failed), "failed": failed,
+        "again": sum(one.woken != "noise" for one in found), "cpu_s": time.process_time() - began,
+    }  # fmt: skip
 
 
 def timed(what: str, work: Callable[[], Any]) -> None:
@@ -262,6 +283,7 @@ def main() -> None:
     parser.add_argument("--width", type=float)
     parser.add_argument("--seeds", type=int, default=4, help="Images for each class that others are asked about.")
     parser.add_argument("--inputs", nargs="+", default=INPUTS, help="Shapes of the grid: 3x32x32.")
+    parser.add_argument("--file", type=Path, help="JSON lines of the grid: what stands there is not made again.")
     arguments = parser.parse_args()
     globals()[arguments.what](arguments)
 
