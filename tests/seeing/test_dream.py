@@ -116,10 +116,10 @@ def test_silent_rectifiers_let_gradients_pass(way: Any) -> None:
     x = torch.tensor([[-1.0, -2.0], [-1.0, 3.0]], requires_grad=True)
     with Redirected():
         y = way(x * 1.0)
-        loss = -y.sum()
-    (gradient,) = torch.autograd.grad(loss, x)
+        score = y.sum()
+    (gradient,) = torch.autograd.grad(score, x)
     assert y.tolist() == [[0, 0], [0, 3]]
-    assert gradient.tolist() == [[-1, -1], [0, -1]]
+    assert gradient.tolist() == [[1, 1], [0, 1]]
 
 
 FIVE = ("act[3,2,1]", "act:0", "act^2", "logit:1", "probability:1")
@@ -151,6 +151,16 @@ def test_silent_units_may_let_a_share_pass() -> None:
         loss = (nn.functional.relu(x) * torch.tensor([2.0, 2.0])).sum()
     (gradient,) = torch.autograd.grad(loss, x)
     assert gradient.tolist() == [[0.5, 2.0]]
+
+
+def test_a_unit_that_noise_leaves_silent_is_woken_beside_classes_too() -> None:
+    model = Edges()
+    with torch.no_grad():
+        model.conv.bias.fill_(-0.5)
+    found = dream(model, [wish.channel("act", 0), wish.logit(0)], (1, 8, 8), steps=32)[0]
+    assert found.start == 0
+    assert found.woken == "noise"
+    assert found.value > 0.1
 
 
 def test_a_unit_that_cannot_wake_up_is_not_moved() -> None:

@@ -41,7 +41,7 @@ RECTIFIERS = frozenset({F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.rel
 
 
 class _Rectify(torch.autograd.Function):
-    """max(x, 0), with a way out for examples whose gradient would vanish; a loss is to fall."""
+    """max(x, 0), with a way out for examples whose gradient would vanish; a score is to rise."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, share: float) -> Tensor:
@@ -56,4 +56,4 @@ class _Rectify(torch.autograd.Function):
             return torch.where(x > 0, gradient, ctx.share * gradient), None
         usual = gradient * (x > 0)
         blocked = usual.flatten(1).abs().amax(dim=1) == 0
-        return torch.where(blocked.view(-1, *[1] * (x.ndim - 1)), gradient.clamp(max=0), usual), None
+        return torch.where(blocked.view(-1, *[1] * (x.ndim - 1)), gradient.clamp(min=0), usual), None
