@@ -30,8 +30,9 @@ from sightline.models import zoo
 from sightline.progress import Progress
 from sightline.seeing import objectives as wish
 from sightline.seeing.canvas import Canvas
-from sightline.seeing.dream import Dream, dream, evaluate, hear, logits, values
+from sightline.seeing.dream import Dream, dream
 from sightline.seeing.layers import Layers, Place
+from sightline.seeing.measuring import evaluate, hear, logits, values
 from sightline.seeing.nature import usual
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject

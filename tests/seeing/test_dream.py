@@ -18,9 +18,12 @@ from sightline.models import zoo
 from sightline.models.plan import Shape, by
 from sightline.seeing import objectives as wish
 from sightline.seeing.canvas import Canvas
-from sightline.seeing.dream import LOGITS, Dream, dream, evaluate
+from sightline.seeing.dream import Dream, dream
+from sightline.seeing.finishing import first
 from sightline.seeing.layers import layers
+from sightline.seeing.measuring import evaluate
 from sightline.seeing.nature import frequencies, hartley, measure, slope, usual
+from sightline.seeing.objectives import LOGITS
 from sightline.seeing.redirect import Redirected
 from sightline.seeing.taps import Taps
 from sightline.seeing.targets import target
@@ -137,6 +140,29 @@ def test_units_get_what_they_are_known_to_like() -> None:
     with Taps(model, ["conv"]) as taps:
         natural = evaluate(taps, asked, data, known)
     assert left.value > 1.5 * natural[0].amax()
+
+
+def test_what_a_first_layer_likes_best_is_found_to_the_pixel() -> None:
+    asked = [wish.channel("act", 0), wish.channel("conv", 0), -wish.channel("act", 1)]
+    rectified, plain, silent = dream(Edges(), asked, (1, 8, 8), steps=16)
+    assert rectified.pixelwise
+    assert rectified.value > 1.2 * max(rectified.curve)
+    sides = plain.image[0, :, [0, -1]]  # the sum of differences along a row is that of its ends
+    assert torch.equal(sides, torch.tensor([2.0, -2.0]).expand(8, 2))
+    assert plain.value == pytest.approx(4 / 7, rel=1e-4)
+    assert silent.value == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "is_first"), [("0", True), ("1", True), ("2", True), ("3", False), ("4", False), ("5", False)]
+)
+def test_what_a_first_layer_is(name: str, is_first: bool) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Tanh(), nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2)
+    )
+    known = layers(net, (1, 8, 8))
+    assert first(wish.channel(name, 0), known) == is_first
+    assert not first(wish.channel(name, 0) + wish.logit(0), known)
 
 
 def test_the_ends_of_the_range_can_be_reached() -> None:
@@ -298,7 +324,7 @@ def test_objectives_add_and_scale() -> None:
     assert torch.allclose(wish.between(one, other, 1.0)(heard), other(heard))
     assert torch.allclose(wish.neuron("a", 2, (4, 3))(heard), heard["a"][:, 2, 3, 4])
     assert torch.allclose(wish.layer("a")(heard), heard["a"].square().mean((1, 2, 3)))
-    assert torch.allclose(wish.probability(1)(heard).exp(), heard[LOGITS].softmax(1)[:, 1])
+    assert torch.allclose(wish.probability(1)(heard).sigmoid(), heard[LOGITS].softmax(1)[:, 1])
     assert torch.allclose(wish.direction("a", [0, 2, 0])(heard), one(heard))
     assert (one - other * 2).name == "a:1 - 2*logit:0"
 

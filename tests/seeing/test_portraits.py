@@ -90,7 +90,7 @@ def test_portraits_come_with_their_controls(subject: Subject) -> None:
 
 
 def test_what_falls_short_of_the_data_begins_at_the_best_example(subject: Subject) -> None:
-    one, other = portraits(subject, ["act:0", "act:0"], steps=1)  # a step is not enough
+    one, other = portraits(subject, ["head:0", "head:0"], steps=1)  # a step is not enough
     for found in (one, other):
         assert found.dream.woken == "an example"
         assert found.ratio > 0.9
@@ -109,7 +109,7 @@ def test_what_is_not_there_is_refused_before_anything_is_measured(subject: Subje
 def test_what_was_made_is_kept_for_these_weights_and_this_question(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, targets = Kept(tmp_path / "kept"), ["act:0", "act:1", "act:0"]
+    kept, targets = Kept(tmp_path / "kept"), ["head:0", "act:1", "head:0"]
     first = portraits(subject, targets, steps=8, kept=kept)
     assert not torch.equal(first[0].dream.image, first[2].dream.image)
     monkeypatch.setattr(room, "dream", None)  # nothing is made a second time

@@ -41,7 +41,7 @@ class Canvas:
         self._waves = [hartley(size).to(device) for size in positions]
         self._colours = nature.colours.to(device)
         each = (1, -1, *[1] * len(positions))
-        self._low, self._span = nature.low.to(device).view(each), (nature.high - nature.low).to(device).view(each)
+        self.low, self.high = nature.low.to(device).view(each), nature.high.to(device).view(each)
         self._middle = _unsquash(nature.mean).to(device).view(each)
 
     def noise(self, count: int, *, seed: int, spread: float = 0.01) -> Tensor:
@@ -58,11 +58,11 @@ class Canvas:
         """Turn coefficients (B, C, *positions) into inputs of the network, of the same shape."""
         x = self._transform(coefficients * self._weight)
         x = torch.tensordot(x, self._colours, dims=([1], [1])).movedim(-1, 1)
-        return self._low + self._span * _squash(self._middle + x)
+        return self.low + (self.high - self.low) * _squash(self._middle + x)
 
     def read(self, images: Tensor) -> Tensor:
         """Find the coefficients that paint images (B, C, *positions), clipped to the range."""
-        x = _unsquash(((images.to(self.device) - self._low) / self._span).clamp(0, 1)) - self._middle
+        x = _unsquash(((images.to(self.device) - self.low) / (self.high - self.low)).clamp(0, 1)) - self._middle
         x = torch.tensordot(x, torch.linalg.inv(self._colours), dims=([1], [1])).movedim(-1, 1)
         return self._transform(x) / self._weight
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from sightline.models.plan import Shape
 from sightline.progress import Progress
 from sightline.seeing.canvas import Canvas
+from sightline.seeing.finishing import finished, first
 from sightline.seeing.layers import Layers, layers
+from sightline.seeing.measuring import alike, differentiable, evaluate, hear, logits, values
 from sightline.seeing.nature import Nature, usual
 from sightline.seeing.objectives import LOGITS, Objective, check
 from sightline.seeing.redirect import Redirected
@@ -57,6 +59,7 @@ class Dream:
         curve: the objective every ``LOOK`` steps, from the start on.
         steps: taken until it was finished.
         woken: how it was begun: ``noise``, ``strong noise``, ``an example``, ``noise held still``, ``a photo``.
+        pixelwise: whether it was finished pixel by pixel, as suits what a first layer looks for.
         logits: float32 (K,), what the network says of ``image``; empty where it cannot take images of this size.
     """
 
@@ -67,6 +70,7 @@ class Dream:
     curve: tuple[float, ...]
     steps: int
     woken: str
+    pixelwise: bool
     logits: Tensor
 
     @property
@@ -141,6 +145,8 @@ def dream(
             # not for classes: there, what passes silent rectifiers made images that other networks knew less often
             found = ascent.run(objectives, noise, "noise", steps, opening=not outside)
             found = _again(ascent, objectives, found, examples, scores)
+            if not diversity:
+                found = _finished(ascent, objectives, found)
     said = logits(model, torch.stack([one.image for one in found]))
     return [replace(one, logits=said[i]) for i, one in enumerate(found)]
 
@@ -179,6 +185,25 @@ def _again(
         steps = max(ascent.steps // 2, 1) if again == "an example" else ascent.steps
         for i, one in zip(rows, ascent.run(asked, coefficients, again, steps, still=still), strict=True):
             found[i] = replace(one, start=found[i].start) if one.value > found[i].value else found[i]
+    return found
+
+
+def _finished(ascent: _Ascent, objectives: Sequence[Objective], found: list[Dream]) -> list[Dream]:
+    """Finish pixel by pixel what was made for a first layer; an objective that nothing moves stays as it is."""
+    rows = [i for i, one in enumerate(found) if one.moved and first(objectives[i], ascent.known)]
+    if not rows:
+        return found
+    images = torch.stack([found[i].image for i in rows]).to(ascent.canvas.device)
+    before = torch.tensor([found[i].value for i in rows], device=images.device)
+    asked, numbers = [objectives[i] for i in rows], torch.Generator().manual_seed(ascent.seed)
+    images, after = finished(
+        lambda x: values(asked, hear(ascent.taps, x, ascent.known)), images, before, ascent.canvas.low,
+        ascent.canvas.high, numbers,
+    )  # fmt: skip
+    found = list(found)
+    for k, i in enumerate(rows):
+        if after[k] > before[k]:
+            found[i] = replace(found[i], image=images[k].cpu(), value=float(after[k]), pixelwise=True)
     return found
 
 
@@ -234,7 +259,7 @@ class _Ascent:
                     if not rows:
                         break
         return [
-            Dream(o.name, book.images[i].cpu(), c[0], max(c), tuple(c), book.ended[i], woken, torch.empty(0))
+            Dream(o.name, book.images[i].cpu(), c[0], max(c), tuple(c), book.ended[i], woken, False, torch.empty(0))
             for i, (o, c) in enumerate(zip(objectives, book.curves, strict=True))
         ]
 
@@ -323,66 +348,3 @@ def _flat(curve: Sequence[float]) -> bool:
         return False
     before, now = max(curve[:-PATIENCE]), max(curve)
     return now - before <= 0.01 * (now - curve[0])
-
-
-def hear(taps: Taps, x: Tensor, known: Layers) -> dict[str, Tensor]:
-    """Run inputs through a model and give what was asked for, units behind the batch; ``LOGITS`` if it came so far."""
-    logits = taps.run(x)
-    heard = {name: known[name].maps(taps[name]) for name in taps.names}
-    return heard if logits is None else {**heard, LOGITS: logits}
-
-
-def values(objectives: Sequence[Objective], heard: Mapping[str, Tensor]) -> Tensor:
-    """Measure each objective on its own image, (B,)."""
-    apart = {name: maps.unbind(0) for name, maps in heard.items()}  # one node of the graph, not one for each slice
-    return torch.cat(
-        [
-            objective({name: apart[name][i].unsqueeze(0) for name in objective.layers})
-            for i, objective in enumerate(objectives)
-        ]
-    )
-
-
-def evaluate(taps: Taps, objectives: Sequence[Objective], inputs: Tensor, known: Layers, *, batch: int = 128) -> Tensor:
-    """Measure every objective on every input: float32 (objectives, N), on the processor."""
-    device = next((p.device for p in taps.model.parameters()), torch.device("cpu"))
-    found = []
-    with torch.no_grad():
-        for first in range(0, len(inputs), batch):
-            heard = hear(taps, inputs[first : first + batch].to(device), known)
-            found.append(torch.stack([objective(heard) for objective in objectives]).float().cpu())
-    return torch.cat(found, dim=1)
-
-
-def alike(objectives: Sequence[Objective], heard: Mapping[str, Tensor]) -> Tensor:
-    """Say how much each image is like the others made for the same objective: mean cosine of Gram matrices, (B,)."""
-    likeness = []
-    for i, objective in enumerate(objectives):
-        name = objective.layers[0]
-        others = [k for k, other in enumerate(objectives) if other is objective and k != i]
-        flat = heard[name].flatten(2) if heard[name].ndim > 2 else heard[name].unsqueeze(2)
-        gram = torch.nn.functional.normalize((flat @ flat.transpose(1, 2)).flatten(1), dim=1)
-        likeness.append((gram[i] * gram[others].detach()).sum(1).mean() if others else flat.new_zeros(()))
-    return torch.stack(likeness)
-
-
-def logits(model: nn.Module, images: Tensor, *, batch: int = 256) -> Tensor:
-    """What the whole network says of images, float32 (B, K) on the processor; (B, 0) where they do not pass through."""
-    device = next((p.device for p in model.parameters()), images.device)
-    said = []
-    with Taps(model) as taps, torch.no_grad():
-        try:
-            for first in range(0, len(images), batch):
-                part = images[first : first + batch]
-                out = taps.run(part.to(device))
-                said.append(torch.empty(len(part), 0) if out is None or out.ndim != 2 else out.float().cpu())
-        except (RuntimeError, ValueError):
-            return torch.empty(len(images), 0)
-    return torch.cat(said)
-
-
-def differentiable(model: nn.Module) -> AbstractContextManager[None]:
-    """Let recurrent layers be differentiated in evaluation mode, which CUDA's own kernels refuse."""
-    if any(isinstance(part, nn.RNNBase) for part in model.modules()):
-        return torch.backends.cudnn.flags(enabled=False)
-    return nullcontext()

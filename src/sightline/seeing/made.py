@@ -115,14 +115,16 @@ def _arrays(one: Dream) -> dict[str, NDArray[np.generic]]:
     return {
         "image": one.image.numpy(), "logits": one.logits.numpy(), "curve": np.array(one.curve, np.float64),
         "numbers": np.array([one.start, one.value, one.steps], np.float64), "woken": np.array(one.woken),
+        "pixelwise": np.array(one.pixelwise),
     }  # fmt: skip
 
 
 def _recalled(found: Mapping[str, NDArray[np.generic]] | None, objective: Objective) -> Dream | None:
-    if found is None or set(found) != {"image", "logits", "curve", "numbers", "woken"}:
+    if found is None or set(found) != {"image", "logits", "curve", "numbers", "woken", "pixelwise"}:
         return None
     start, value, steps = found["numbers"].tolist()
     image, logits = (torch.from_numpy(found[part]) for part in ("image", "logits"))
     return Dream(
-        objective.name, image, start, value, tuple(found["curve"].tolist()), int(steps), str(found["woken"]), logits
-    )
+        objective.name, image, start, value, tuple(found["curve"].tolist()), int(steps), str(found["woken"]),
+        bool(found["pixelwise"]), logits,
+    )  # fmt: skip

@@ -116,8 +116,12 @@ def logit(k: int, name: str = "") -> Objective:
 
 
 def probability(k: int, name: str = "") -> Objective:
-    """Raise the probability of a class, ``softmax[k]``, by its logarithm; also by taking evidence from the others."""
-    return _one(Term(f"probability:{name or k}", LOGITS, partial(_log_probability, unit=k), (k,)))
+    """Raise the probability of a class, ``softmax[k]``; also by taking evidence from the others.
+
+    What is measured is its log-odds, log(p / (1 - p)): largest for the same image, and still rising where p is near 1,
+    while the gradients of p and of log p vanish there.
+    """
+    return _one(Term(f"probability:{name or k}", LOGITS, partial(_log_odds, unit=k), (k,)))
 
 
 def direction(layer: str, vector: Sequence[float] | Tensor, name: str = "") -> Objective:
@@ -186,8 +190,9 @@ def _squares(maps: Tensor) -> Tensor:
     return maps.square().flatten(1).mean(1)
 
 
-def _log_probability(maps: Tensor, *, unit: int) -> Tensor:
-    return maps.log_softmax(dim=1)[:, unit]
+def _log_odds(maps: Tensor, *, unit: int) -> Tensor:
+    others = [k for k in range(maps.shape[1]) if k != unit]
+    return maps[:, unit] - maps[:, others].logsumexp(dim=1) if others else torch.zeros_like(maps[:, 0])
 
 
 def _direction(maps: Tensor, *, vector: Tensor) -> Tensor:

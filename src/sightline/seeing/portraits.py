@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.progress import Progress
-from sightline.seeing.dream import Dream, evaluate, logits
+from sightline.seeing.dream import Dream
 from sightline.seeing.kept import Kept
 from sightline.seeing.layers import Place
 from sightline.seeing.made import Recipe, made
+from sightline.seeing.measuring import evaluate, logits
 from sightline.seeing.objectives import LOGITS, Objective, check
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps
@@ -69,6 +70,8 @@ class Portrait:
             return "No image was found that it likes better than its strongest example, which is shown."
         if self.dream.woken == "an example":
             parts.append("begun at its strongest example")
+        if self.dream.pixelwise:
+            parts.append("each pixel at an end of the range, as a first layer likes it best")
         if self.likeness > 0.7:
             parts.append("but much the same without anything learnt")
         if self.path == self.path:
