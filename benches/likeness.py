@@ -26,7 +26,8 @@ from sightline.making.surveys import atlas_of
 from sightline.making.trained import Run
 from sightline.progress import Progress
 from sightline.seeing import objectives as wish
-from sightline.seeing.dream import Dream, dream
+from sightline.seeing.ascent import Dream
+from sightline.seeing.dream import dream
 from sightline.seeing.measuring import evaluate
 from sightline.seeing.nature import slope
 from sightline.seeing.objectives import Objective

@@ -17,8 +17,9 @@ from sightline.errors import ModelError, SettingsError
 from sightline.models import zoo
 from sightline.models.plan import Shape, by
 from sightline.seeing import objectives as wish
+from sightline.seeing.ascent import Dream
 from sightline.seeing.canvas import Canvas
-from sightline.seeing.dream import Dream, dream
+from sightline.seeing.dream import dream
 from sightline.seeing.finishing import first
 from sightline.seeing.layers import layers
 from sightline.seeing.measuring import evaluate

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from sightline.progress import Progress
-from sightline.seeing.dream import Dream, dream
+from sightline.seeing.ascent import Dream
+from sightline.seeing.dream import dream
 from sightline.seeing.kept import Kept, key
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject

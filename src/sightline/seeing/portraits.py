@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.progress import Progress
-from sightline.seeing.dream import Dream
+from sightline.seeing.ascent import Dream
 from sightline.seeing.kept import Kept
 from sightline.seeing.layers import Place
 from sightline.seeing.made import Recipe, made
@@ -66,9 +66,9 @@ class Portrait:
         if not self.dream.moved:
             return "No image was found that it likes better than noise."
         parts = [f"{self.ratio:.2f} times the largest natural value" if self.ratio == self.ratio else "above noise"]
-        if self.dream.woken == "an example" and self.dream.value <= self.natural + 1e-3 * abs(self.natural):
+        if self.dream.woken.startswith("an example") and self.dream.value <= self.natural + 1e-3 * abs(self.natural):
             return "No image was found that it likes better than its strongest example, which is shown."
-        if self.dream.woken == "an example":
+        if self.dream.woken.startswith("an example"):
             parts.append("begun at its strongest example")
         if self.dream.pixelwise:
             parts.append("each pixel at an end of the range, as a first layer likes it best")
