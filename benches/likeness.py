@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=16, help="Of each layer.")
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--steps", type=int, default=128)
-    parser.add_argument("--apart", type=float, default=1.0, help="How strongly images are pushed apart.")
+    parser.add_argument("--apart", type=float, default=0.2, help="Share of the strength that may be given up.")
     arguments = parser.parse_args()
     ways[arguments.what](arguments)
 

@@ -109,7 +109,8 @@ def dream(
         examples: see ``subject``.
         steps: at most; an image that gains no more is finished earlier.
         seed: of noise and movements.
-        diversity: above 0, images for a target that is named several times are pushed apart.
+        diversity: above 0, images for a target that is named several times are pushed apart, and give up at most this
+            share, 0..1, of what the strongest of them reaches; 0.2 is enough to see differences.
         negative: make what each target likes least.
         between: above 0, so many images from the first of two targets to the second.
         progress: shows the work.

@@ -20,7 +20,7 @@ from sightline.seeing import objectives as wish
 from sightline.seeing.ascent import Dream
 from sightline.seeing.canvas import Canvas
 from sightline.seeing.dream import dream
-from sightline.seeing.finishing import first
+from sightline.seeing.finishing import calmed, first
 from sightline.seeing.layers import layers
 from sightline.seeing.measuring import evaluate
 from sightline.seeing.nature import frequencies, hartley, measure, slope, usual
@@ -152,6 +152,21 @@ def test_what_a_first_layer_likes_best_is_found_to_the_pixel() -> None:
     assert torch.equal(sides, torch.tensor([2.0, -2.0]).expand(8, 2))
     assert plain.value == pytest.approx(4 / 7, rel=1e-4)
     assert silent.value == 0
+
+
+def test_fine_structure_that_brings_nothing_is_left_out() -> None:
+    canvas, generator = Canvas((1, 16, 16), usual(1)), torch.Generator().manual_seed(0)
+    wave = (torch.arange(16) * torch.pi / 8).cos().expand(1, 1, 16, 16)
+    images = torch.cat([wave + 0.2 * torch.randn(1, 1, 16, 16, generator=generator), torch.zeros_like(wave)])
+
+    def measure(x: Tensor) -> Tensor:
+        return (x * wave).mean((1, 2, 3))
+
+    before = measure(images)
+    found, after = calmed(measure, canvas, images, before, torch.zeros(2))
+    assert after[0] >= 0.97 * before[0]
+    assert found[0].diff(dim=1).abs().mean() < 0.5 * images[0].diff(dim=1).abs().mean()
+    assert torch.equal(found[1], images[1])
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def atlas_of(
     run: Run,
     *,
     layer: str | None = None,
-    method: str = "pca",
+    method: str | None = None,
     images: int = 2000,
     side: int = 0,
     steps: int = 0,
@@ -89,7 +89,7 @@ def atlas_of(
     Args:
         run: its best weights count.
         layer: by its dotted name; None takes the end of the last stage.
-        method: ``pca`` or ``tsne``.
+        method: ``pca`` or ``tsne``; None: t-SNE, unless there are very many images.
         images: at most so many, drawn by the seed.
         side: cells along the side of a grid of regions; 0 leaves them out.
         steps: above 0, an image is made for each region, in so many steps at most.

@@ -23,10 +23,10 @@ RATE = 0.05
 """Step of Adam, on coefficients (Olah et al. 2017)."""
 
 CAREFUL = 0.01
-"""Length of the first step of an image that is held still, on coefficients: in the mean, the root of its squares."""
+"""The first step of each coefficient of an image that is held still."""
 
 LONGER, SHORTER = 1.5, 0.3
-"""What becomes of that length after a step that brought something, and after one that did not and is taken back."""
+"""What becomes of it after a step that took nothing away, and after one that did and is taken back."""
 
 OPEN = 0.3
 """Share of the gradient that passes silent rectifiers at first; falls to 0 in ``OPENING`` steps, or half of all.
@@ -55,8 +55,8 @@ class Dream:
         value: the objective on ``image``, seen straight.
         curve: the objective every ``LOOK`` steps, from the start on.
         steps: taken until it was finished.
-        woken: how it was begun: ``noise``, ``strong noise``, ``an example``, ``an example, held still``, ``noise, held
-            still``, ``a photo``.
+        woken: how it was begun: ``noise``, ``strong noise``, ``an example``, ``an example, with care``, ``noise, held
+            still``, ``noise, with care``, ``a photo``.
         pixelwise: whether it was finished pixel by pixel, as suits what a first layer looks for.
         logits: float32 (K,), what the network says of ``image``; empty where it cannot take images of this size.
     """
@@ -97,22 +97,23 @@ class Ascent:
         self.taps, self.canvas, self.known, self.seed, self.progress = taps, canvas, known, seed, progress
 
     def run(
-        self, objectives: Sequence[Objective], begin: Tensor, woken: str, steps: int, *, opening: bool = False
-    ) -> list[Dream]:
+        self, objectives: Sequence[Objective], begin: Tensor, woken: str, steps: int,
+        *, still: bool = False, opening: bool = False,
+    ) -> list[Dream]:  # fmt: skip
         """Climb from coefficients (B, C, *positions), one for each objective; what is finished is no longer computed.
 
-        ``opening``: silent rectifiers let a share pass at first.
+        ``still``: without movements, in small steps; ``opening``: silent rectifiers let a share pass at first.
         """
         numbers = torch.Generator().manual_seed(self.seed)
         coefficients = begin.clone()
-        climber = Adam(coefficients, RATE)
+        climber = Adam(coefficients, CAREFUL if still else RATE)
         rows, book = list(range(len(objectives))), Book(len(objectives))
         book.note(0, rows, *self.look(objectives, coefficients))
         with self.progress.task(f"from {woken}", steps) as task:
             for step in range(1, steps + 1):
                 asked = [objectives[i] for i in rows]
                 share = max(0.0, OPEN * (1 - step / min(OPENING, max(steps // 2, 1)))) if opening else 0.0
-                climber.step(rows, self._uphill(asked, coefficients[rows], numbers, share))
+                climber.step(rows, self._uphill(asked, coefficients[rows], numbers, share, still))
                 task.advance()
                 if step % LOOK == 0 or step == steps:
                     book.note(step, rows, *self.look(asked, coefficients[rows]))
@@ -121,11 +122,10 @@ class Ascent:
                         break
         return book.dreams(objectives, woken)
 
-    def held(self, objectives: Sequence[Objective], begin: Tensor, woken: str, steps: int) -> list[Dream]:
+    def careful(self, objectives: Sequence[Objective], begin: Tensor, woken: str, steps: int) -> list[Dream]:
         """Climb without movements, by steps that are taken back where they bring nothing, and are shorter then.
 
-        What excites a unit and is destroyed by any movement is found this way, and what lies where functions are rough.
-        A step that changes nothing stays: behind silence there may be something.
+        However rough a function is, where it rises at all this goes up. A step that changes nothing stays.
         """
         best, numbers = begin.clone(), torch.Generator()
         images, most = self.look(objectives, best)
@@ -136,8 +136,7 @@ class Ascent:
             for step in range(1, steps + 1):
                 asked = [objectives[i] for i in rows]
                 slope = self._uphill(asked, best[rows], numbers, 0.0, still=True)
-                way = slope / (slope.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (slope.ndim - 1)) + 1e-30)
-                there = best[rows] + length[rows].view(-1, *[1] * (slope.ndim - 1)) * way
+                there = best[rows] + length[rows].view(-1, *[1] * (slope.ndim - 1)) * slope.sign()
                 images, now = self.look(asked, there)
                 task.advance()
                 for k, i in enumerate(rows):
@@ -195,9 +194,8 @@ class Ascent:
             return kept, values(objectives, hear(self.taps, kept, self.known))
 
     def _uphill(
-        self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, share: float,
-        *, still: bool = False,
-    ) -> Tensor:  # fmt: skip
+        self, objectives: Sequence[Objective], coefficients: Tensor, numbers: torch.Generator, share: float, still: bool
+    ) -> Tensor:
         """Give the gradients, (B, C, *positions); where rectifiers block all of one, the way around them.
 
         ``share`` of it passes silent rectifiers anyway.

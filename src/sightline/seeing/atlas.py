@@ -29,8 +29,8 @@ NEIGHBOURS = 10
 FULL = 5
 """Images that a region needs to be drawn."""
 
-FIRST = 50
-"""Principal components that t-SNE begins with."""
+MANY = 5000
+"""Images from which on a map is laid out by PCA unless asked otherwise: t-SNE's time grows faster than their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +82,16 @@ class Atlas:
 
     def agreement(self, *, features: bool = False) -> float:
         """Give the share of images whose nearest others mostly are of their class, on the map or in the features."""
-        from sklearn.neighbors import NearestNeighbors
-
-        points = self.features if features else self.places
-        count = min(NEIGHBOURS, len(points) - 1)
-        near = NearestNeighbors(n_neighbors=count + 1).fit(points).kneighbors(points, return_distance=False)[:, 1:]
-        votes = np.apply_along_axis(np.bincount, 1, self.labels[near], minlength=int(self.labels.max()) + 1)
-        return float((votes.argmax(axis=1) == self.labels).mean())
+        points = torch.from_numpy(self.features if features else self.places)
+        count, right = min(NEIGHBOURS, len(points) - 1), 0
+        for first in range(0, len(points), 1024):
+            rows = np.arange(first, min(first + 1024, len(points)))
+            apart = torch.cdist(points[rows], points)
+            apart[range(len(rows)), rows] = torch.inf  # no image is its own neighbour
+            near = apart.topk(count, largest=False).indices.numpy()
+            votes = np.apply_along_axis(np.bincount, 1, self.labels[near], minlength=int(self.labels.max()) + 1)
+            right += int((votes.argmax(axis=1) == self.labels[rows]).sum())
+        return right / len(points)
 
     @property
     def sentence(self) -> str:
@@ -123,7 +126,7 @@ def atlas(
     labels: NDArray[np.int64],
     *,
     layer: str | None = None,
-    method: str = "pca",
+    method: str | None = None,
     seed: int = 0,
     batch_size: int = 256,
     progress: Progress | None = None,
@@ -135,7 +138,8 @@ def atlas(
         x: inputs as the network takes them, float32 (N, ...), N 3 or more.
         labels: int64 (N,).
         layer: by its dotted name; None takes the end of the last stage.
-        method: ``pca``, which is quick and keeps distances, or ``tsne``, which keeps neighbours.
+        method: ``tsne``, which keeps neighbours, or ``pca``, which is quick and keeps distances; None takes t-SNE for
+            up to ``MANY`` images. t-SNE is scikit-learn's; all else needs torch and numpy alone.
         seed: of t-SNE.
         batch_size: inputs at a time.
         progress: shows how far it is.
@@ -144,6 +148,7 @@ def atlas(
         ModelError: there is no such layer.
         SettingsError: the method is not known, or there are too few images.
     """
+    method = method or ("tsne" if len(x) <= MANY else "pca")
     if method not in ("pca", "tsne"):
         raise SettingsError(f"method '{method}' is not known.", "There are pca and tsne.")
     if len(x) < 3 or len(x) != len(labels):
@@ -168,11 +173,10 @@ def atlas(
 
 def _laid_out(features: Floats, method: str, seed: int) -> tuple[Floats, float | None]:
     """Give two coordinates for each row, 0..1, and of a PCA the share of the variance they hold."""
-    from sklearn.decomposition import PCA
-
-    components = min(FIRST if method == "tsne" else 2, *features.shape)
-    pca = PCA(components, svd_solver="full").fit(features)
-    places, kept = pca.transform(features), float(np.nan_to_num(pca.explained_variance_ratio_[:2]).sum())
+    left, sizes, right = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    ends = right[range(len(right)), np.abs(right).argmax(axis=1)]  # of either sign, take that of the largest weight
+    places = (left * sizes * np.where(ends < 0, -1.0, 1.0))[:, :2]
+    kept = float((sizes[:2] ** 2).sum() / ((sizes**2).sum() or 1.0))
     if method == "tsne":
         from sklearn.manifold import TSNE
 

@@ -12,7 +12,7 @@ from sightline.models.plan import Shape
 from sightline.progress import Progress
 from sightline.seeing.ascent import Ascent, Dream
 from sightline.seeing.canvas import Canvas
-from sightline.seeing.finishing import finished, first
+from sightline.seeing.finishing import calmed, finished, first
 from sightline.seeing.layers import Layers, layers
 from sightline.seeing.measuring import differentiable, evaluate, hear, logits, values
 from sightline.seeing.nature import Nature, usual
@@ -52,7 +52,7 @@ def dream(
         scores: float (objectives, N), every objective on every example, if they are known.
         begin: float (C, *positions), a photo to start at instead of noise.
         steps: at most; an image without gain for long is finished earlier.
-        diversity: above 0, images for the same objective are then pushed apart: by the cosine of the Gram matrices of
+        diversity: above 0, images for the same objective are then pushed apart: by the cosine of Gram matrices of
             the layer they are made for, as far as each keeps all but this share of what the strongest reaches.
         seed: of noise and movements.
         progress: shows the steps.
@@ -95,20 +95,21 @@ def _again(
     examples: Tensor | None,
     scores: Tensor | None,
 ) -> list[Dream]:
-    """Begin again where nothing moved: at strong noise, at the example that excites it most, then held still.
+    """Begin again where nothing moved: at strong noise, at the example that excites it most, held still, with care.
 
-    What moved, but not as far as the data get, begins again at an example, too, and is held still if that adds nothing.
+    What moved, but not as far as the data get, begins again at an example, too, with care if that adds nothing.
     Movements make images robust. Where what excites a unit is destroyed by any of them, as in deep networks that have
-    learnt nothing, only an image that is not moved finds it.
+    learnt nothing, only an image that is held still finds it, or one that goes by steps that can be taken back.
     """
     found, canvas = list(found), ascent.canvas
 
     def tried(way: str, rows: list[int], begin: Tensor) -> None:
         asked = [objectives[i] for i in rows]
-        if way.endswith("held still"):
-            made = ascent.held(asked, begin, way, steps)
+        if way.endswith("with care"):
+            made = ascent.careful(asked, begin, way, steps)
         else:  # an example has what excites the unit already: half the steps add what there is to add
-            made = ascent.run(asked, begin, way, max(steps // 2, 1) if way == "an example" else steps)
+            count = max(steps // 2, 1) if way == "an example" else steps
+            made = ascent.run(asked, begin, way, count, still=way.endswith("held still"))
         for i, one in zip(rows, made, strict=True):
             if one.value > found[i].value:
                 found[i] = replace(one, start=found[i].start)
@@ -128,9 +129,10 @@ def _again(
         if rows := [i for i, one in enumerate(found) if not one.moved or _gain(one, natural[i]) < -1e-3]:
             tried("an example", rows, best(rows))
         if rows := [i for i, one in enumerate(found) if one.woken == "an example" and _gain(one, natural[i]) < 1e-3]:
-            tried("an example, held still", rows, best(rows))
-    if rows := [i for i, one in enumerate(found) if not one.moved]:
-        tried("noise, held still", rows, canvas.noise(len(rows), seed=ascent.seed))
+            tried("an example, with care", rows, best(rows))
+    for way in ("noise, held still", "noise, with care"):
+        if rows := [i for i, one in enumerate(found) if not one.moved]:
+            tried(way, rows, canvas.noise(len(rows), seed=ascent.seed))
     return found
 
 
@@ -140,21 +142,33 @@ def _gain(one: Dream, natural: float) -> float:
 
 
 def _finished(ascent: Ascent, objectives: Sequence[Objective], found: list[Dream]) -> list[Dream]:
-    """Finish pixel by pixel what was made for a first layer; an objective that nothing moves stays as it is."""
-    rows = [i for i, one in enumerate(found) if one.moved and first(objectives[i], ascent.known)]
-    if not rows:
-        return found
-    images = torch.stack([found[i].image for i in rows]).to(ascent.canvas.device)
-    before = torch.tensor([found[i].value for i in rows], device=images.device)
-    asked, numbers = [objectives[i] for i in rows], torch.Generator().manual_seed(ascent.seed)
-    images, after = finished(
-        lambda x: values(asked, hear(ascent.taps, x, ascent.known)), images, before, ascent.canvas.low,
-        ascent.canvas.high, numbers,
-    )  # fmt: skip
-    found = list(found)
-    for k, i in enumerate(rows):
-        if after[k] > before[k]:
-            found[i] = replace(found[i], image=images[k].cpu(), value=float(after[k]), pixelwise=True)
+    """Finish what moved: what was made for a first layer pixel by pixel, for other units without idle fine structure.
+
+    Images for classes stay as they are.
+    """
+    found, canvas = list(found), ascent.canvas
+    moved = [i for i, one in enumerate(found) if one.moved and LOGITS not in objectives[i].layers]
+    sharp = [i for i in moved if first(objectives[i], ascent.known)]
+    for rows in (sharp, [i for i in moved if i not in sharp]):
+        if not rows:
+            continue
+        images = torch.stack([found[i].image for i in rows]).to(canvas.device)
+        before, starts = (
+            torch.tensor([getattr(found[i], name) for i in rows], device=images.device) for name in ("value", "start")
+        )
+        asked = [objectives[i] for i in rows]
+
+        def measure(x: Tensor, asked: Sequence[Objective] = tuple(asked)) -> Tensor:
+            return values(asked, hear(ascent.taps, x, ascent.known))
+
+        if rows is sharp:
+            numbers = torch.Generator().manual_seed(ascent.seed)
+            images, after = finished(measure, images, before, canvas.low, canvas.high, numbers)
+        else:
+            images, after = calmed(measure, canvas, images, before, starts)
+        for k, i in enumerate(rows):
+            if after[k] != before[k]:
+                found[i] = replace(found[i], image=images[k].cpu(), value=float(after[k]), pixelwise=rows is sharp)
     return found
 
 

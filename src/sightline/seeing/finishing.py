@@ -1,4 +1,4 @@
-"""Images for units of a first layer -> the same with each pixel at that end of its range which the unit asks for."""
+"""Images made for units -> those of a first layer to the pixel, others without idle fine structure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sightline.seeing.canvas import Canvas
 from sightline.seeing.layers import Layers
+from sightline.seeing.nature import frequencies
 from sightline.seeing.objectives import LOGITS, Objective
 from sightline.seeing.transforms import transform
 
@@ -16,6 +18,12 @@ MOVED = 8
 
 STRAIGHT = 8
 """Steps after these on images as they are; hardly anything changes in the last ones."""
+
+CALM = 0.03
+"""Share of what was gained that fine structure may take along when it goes."""
+
+FINEST = (0.15, 0.18, 0.22, 0.27, 0.33, 0.4, 0.5, 0.6)
+"""Frequencies at which waves are halved, cycles per position: the first that costs no more than ``CALM`` is taken."""
 
 CONVEX = ("Conv", "Linear", "BatchNorm", "ReLU", "LeakyReLU", "MaxPool", "AvgPool", "Dropout", "Identity", "Flatten")
 """How kinds of layers begin which, one weighted layer among them, make a convex function of the pixels."""
@@ -75,3 +83,32 @@ def finished(
         better = now > most
         best[better], most = x[better], torch.maximum(now, most)
     return best, most
+
+
+def calmed(
+    measure: Callable[[Tensor], Tensor], canvas: Canvas, images: Tensor, values: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Take away fine waves as far as this costs hardly anything: what is left is what the objective asks for.
+
+    Args:
+        measure: images -> the objective of each, (B,).
+        canvas: paints them.
+        images: float (B, C, *positions).
+        values: float (B,), the objective on these.
+        starts: float (B,), the objective where they began.
+
+    Returns:
+        The images and their values; an image without such waves as it was.
+    """
+    frequency = frequencies(canvas.shape[1:]).to(images)
+    coefficients, floor = canvas.read(images), values - CALM * (values - starts)
+    found, reached = images.clone(), values.clone()
+    left = torch.ones_like(values, dtype=torch.bool)
+    with torch.no_grad():
+        for middle in FINEST:
+            calm = canvas.paint(coefficients / (1 + (frequency / middle) ** 4))
+            now = measure(calm)
+            fits = left & (now >= floor) & (now > starts)
+            found[fits], reached[fits] = calm[fits], now[fits]
+            left &= ~fits
+    return found, reached

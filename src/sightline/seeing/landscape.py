@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import cos, pi, sin
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from sightline import files
 from sightline.errors import RunError, SettingsError
 from sightline.progress import Progress
 from sightline.training.ending import Ending
-from sightline.training.precision import Precision
+
+if TYPE_CHECKING:
+    from sightline.training.precision import Precision
 
 Floats = NDArray[np.float64]
 
@@ -181,6 +183,8 @@ def landscape(
             f"a landscape of {points} points, reach {reach} and {len(x)} images with {len(labels)} labels is none.",
             "Take an odd number of points from 5 on, a reach above 0, and a label for each image.",
         )
+    from sightline.training.precision import Precision  # brings the settings along, which nothing else here needs
+
     progress, precision = progress or Progress(quiet=True), precision or Precision("fp32", device)
     ways = directions(model, seed)
     walker = copy.deepcopy(model).to(device).eval().requires_grad_(False)

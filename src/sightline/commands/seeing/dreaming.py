@@ -33,7 +33,14 @@ Photo = Annotated[
 ]
 Octaves = Annotated[int, typer.Option("--octaves", min=1, help="Sizes in which a photo is looked at.")]
 Diversity = Annotated[
-    float, typer.Option("--diversity", min=0.0, help="Pushes images for a target that is named several times apart.")
+    float,
+    typer.Option(
+        "--diversity",
+        min=0.0,
+        max=1.0,
+        metavar="SHARE",
+        help="Pushes images for a target named several times apart; of its strength each may lose this share: 0.2.",
+    ),
 ]
 
 

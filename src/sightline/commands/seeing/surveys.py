@@ -57,7 +57,10 @@ def landscape(
 def atlas(
     run: RunPath,
     layer: Annotated[str | None, typer.Option("--layer", help="By its dotted name; else the last stage's end.")] = None,
-    method: Annotated[str, typer.Option("--method", metavar="pca|tsne", help="How the map is laid out.")] = "pca",
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="pca|tsne", help="How the map is laid out. [dim]\\[tsne up to 5,000][/dim]"),
+    ] = None,
     images: Annotated[int, typer.Option("--images", help="Validation images, at most.")] = 2000,
     cells: Annotated[
         int, typer.Option("--cells", min=0, metavar="SIDE", help="Also regions: cells along a side, such as 10.")
