@@ -28,7 +28,7 @@ from sightline.progress import Progress
 from sightline.seeing import objectives as wish
 from sightline.seeing.ascent import Dream
 from sightline.seeing.dream import dream
-from sightline.seeing.measuring import evaluate
+from sightline.seeing.hearing import evaluate
 from sightline.seeing.nature import slope
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject

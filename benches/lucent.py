@@ -26,7 +26,7 @@ from torch import nn
 from seeing import chosen, rectified, say
 from sightline import see
 from sightline.seeing.dream import dream
-from sightline.seeing.measuring import evaluate
+from sightline.seeing.hearing import evaluate
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps

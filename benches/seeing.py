@@ -32,8 +32,8 @@ from sightline.seeing import objectives as wish
 from sightline.seeing.ascent import Dream
 from sightline.seeing.canvas import Canvas
 from sightline.seeing.dream import dream
+from sightline.seeing.hearing import evaluate, hear, logits, values
 from sightline.seeing.layers import Layers, Place
-from sightline.seeing.measuring import evaluate, hear, logits, values
 from sightline.seeing.nature import usual
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject

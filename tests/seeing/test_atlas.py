@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sightline.errors import ModelError, SettingsError
 from sightline.reports import atlases
+from sightline.seeing import atlas as room
 from sightline.seeing.atlas import Atlas, atlas
 
 
@@ -53,13 +54,23 @@ def test_like_lies_by_like(net: nn.Module, images: tuple[Tensor, np.ndarray], me
 
 def test_features_are_the_means_over_positions(net: nn.Module, images: tuple[Tensor, np.ndarray]) -> None:  # type: ignore[type-arg]
     x, labels = images
-    found = atlas(net, x, labels, layer="0")
+    found = atlas(net, x, labels, layer="0", method="pca")
     with torch.no_grad():
         np.testing.assert_allclose(found.features, net[0](x).mean(dim=(2, 3)), atol=1e-6)  # type: ignore[index]
-        np.testing.assert_allclose(atlas(net, x, labels, layer="4").features, net.eval()(x), atol=1e-5)
+        np.testing.assert_allclose(atlas(net, x, labels, layer="4", method="pca").features, net.eval()(x), atol=1e-5)
     centred = found.features - found.features.mean(axis=0)
     kept = np.linalg.svd(centred, compute_uv=False) ** 2
     assert found.kept == pytest.approx(kept[:2].sum() / kept.sum())
+
+
+def test_neighbours_are_kept_unless_images_are_many(
+    net: nn.Module,
+    images: tuple[Tensor, np.ndarray],  # type: ignore[type-arg]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert atlas(net, *images).method == "tsne"
+    monkeypatch.setattr(room, "MANY", 59)
+    assert atlas(net, *images).method == "pca"
 
 
 def test_regions_hold_what_lies_in_them() -> None:
@@ -77,7 +88,7 @@ def test_regions_hold_what_lies_in_them() -> None:
 
 def test_the_page_shows_mistakes_and_regions(net: nn.Module, images: tuple[Tensor, np.ndarray]) -> None:  # type: ignore[type-arg]
     x, labels = images
-    found = atlas(net, x, labels, layer="0")
+    found = atlas(net, x, labels, layer="0", method="pca")
     array = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 3), dtype=np.uint8)
     regions = found.regions(3)
     dreams = [np.zeros((8, 8), np.uint8)] * len(regions)

@@ -21,8 +21,8 @@ from sightline.seeing.ascent import Dream
 from sightline.seeing.canvas import Canvas
 from sightline.seeing.dream import dream
 from sightline.seeing.finishing import calmed, first
+from sightline.seeing.hearing import evaluate
 from sightline.seeing.layers import layers
-from sightline.seeing.measuring import evaluate
 from sightline.seeing.nature import frequencies, hartley, measure, slope, usual
 from sightline.seeing.objectives import LOGITS
 from sightline.seeing.redirect import Redirected

@@ -101,3 +101,19 @@ def test_help_lists_the_parts_and_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "kernels" in done.stdout
     assert done.stdout.rstrip().endswith("False")
+
+
+def test_seeing_takes_torch_numpy_and_pillow_alone() -> None:
+    code = (
+        "import importlib, pkgutil, sys, numpy, PIL.Image, torch\n"
+        "before = {name.split('.')[0] for name in sys.modules} | set(sys.stdlib_module_names)\n"
+        "import sightline.seeing as room\n"
+        "for part in pkgutil.iter_modules(room.__path__): importlib.import_module(f'sightline.seeing.{part.name}')\n"
+        "from sightline.seeing import atlas, dream, objectives\n"
+        "net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(72, 2))\n"
+        "dream.dream(net, [objectives.channel('0', 1), objectives.logit(1)], (1, 8, 8), steps=2)\n"
+        "atlas.atlas(net, torch.rand(9, 1, 8, 8), numpy.arange(9) % 2, method='pca').agreement()\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules} - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["sightline"], done.stderr

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sightline.progress import Progress
 from sightline.seeing.canvas import Canvas
+from sightline.seeing.hearing import alike, hear, values
 from sightline.seeing.layers import Layers
-from sightline.seeing.measuring import alike, hear, values
 from sightline.seeing.objectives import Objective
 from sightline.seeing.redirect import Redirected
 from sightline.seeing.taps import Taps

@@ -13,8 +13,8 @@ from sightline.progress import Progress
 from sightline.seeing.ascent import Ascent, Dream
 from sightline.seeing.canvas import Canvas
 from sightline.seeing.finishing import calmed, finished, first
+from sightline.seeing.hearing import differentiable, evaluate, hear, logits, values
 from sightline.seeing.layers import Layers, layers
-from sightline.seeing.measuring import differentiable, evaluate, hear, logits, values
 from sightline.seeing.nature import Nature, usual
 from sightline.seeing.objectives import LOGITS, Objective, check
 from sightline.seeing.taps import Taps

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from sightline.errors import ModelError
 from sightline.models.plan import by
 from sightline.progress import Progress
-from sightline.seeing.measuring import differentiable, hear, values
+from sightline.seeing.hearing import differentiable, hear, values
 from sightline.seeing.objectives import LOGITS, Objective, check
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps

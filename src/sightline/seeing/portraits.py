@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from sightline.progress import Progress
 from sightline.seeing.ascent import Dream
+from sightline.seeing.hearing import evaluate, logits
 from sightline.seeing.kept import Kept
 from sightline.seeing.layers import Place
 from sightline.seeing.made import Recipe, made
-from sightline.seeing.measuring import evaluate, logits
 from sightline.seeing.objectives import LOGITS, Objective, check
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.errors import SettingsError
+from sightline.seeing.hearing import evaluate, logits
 from sightline.seeing.layers import Place
-from sightline.seeing.measuring import evaluate, logits
 from sightline.seeing.objectives import channel
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps, as_it_was, first_tensor, layer_of
