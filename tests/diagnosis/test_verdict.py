@@ -339,5 +339,5 @@ def test_a_loss_far_above_guessing_is_not_called_what_guessing_costs() -> None:
     said = {finding.code: finding.message for finding in judge(wild).findings}
     assert "never fell below 300 nats, where guessing costs less (ln 10 = 2.3)" in said["training/learnt-nothing"]
     assert "to 4,950 nats" in said["training/diverged"]
-    still = histories.make(np.full(8, 2.31), np.full(8, 2.305))
+    still = histories.make(np.full(8, 2.31), np.full(8, 2.305), accuracy=np.full(8, 0.1))
     assert any("which is what guessing costs" in finding.message for finding in judge(still).findings)
