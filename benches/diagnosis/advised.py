@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from runs import HALVES, Case, cells, make
+from parts import PARTS
+from runs import Case, cells, make
 from truth import Told, case_of, gain, helps, judged, kept, read
 
 from sightline.diagnosis import intervals
@@ -194,7 +195,7 @@ def _share(values: list[bool]) -> dict[str, float | int | None]:
 def main() -> None:
     """Train what is advised and what the habits are, for the first cases of a half that want mending."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", choices=list(HALVES))
+    parser.add_argument("half", choices=list(PARTS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=30)

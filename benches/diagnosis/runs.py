@@ -22,6 +22,7 @@ import tomli_w
 import torch
 from conditions import CONDITIONS, EPOCHS, Setup
 from numpy.typing import NDArray
+from parts import FEWER, NETWORKS, PARTS, TRAIN, Part
 
 from sightline import files
 from sightline.data.images import Images
@@ -39,161 +40,6 @@ from sightline.serving.predict import Predictor
 from sightline.settings import Settings
 
 QUIET = Progress(quiet=True)
-
-OPEN = (("digits", "mlp", 2), ("fashion", "mlp", 2), ("digits", "cnn", 1))
-"""Data sets and networks that thresholds may be fitted on, and how often each takes its turn."""
-SECOND = (
-    ("signs", "tanh-net", 3),
-    ("control", "tanh-net", 3),
-    ("signs", "lenet5", 1),
-    ("control", "lenet5", 1),
-    ("signs", "bigru", 1),
-)
-"""What was sealed once, and opened: rules may be mended on it since."""
-THIRD = (
-    ("signs", "mlp", 1),
-    ("control", "tanh-net", 1),
-    ("digits", "lenet5", 1),
-    ("fashion", "tanh-net", 1),
-    ("digits", "bigru", 1),
-    ("fashion", "lenet5", 1),
-)
-"""Data sets and networks of both, paired anew, with three conditions for each healthy run: for rules about faults."""
-FOURTH = (
-    ("ecg", "transformer", 4),
-    ("leaf", "vgg", 3),
-    ("ecg", "resnet", 2),
-    ("cifar", "transformer", 2),
-    ("flowers", "vgg", 1),
-    ("cifar", "resnet", 1),
-)
-"""What was sealed next, and opened."""
-FIFTH = (
-    ("digits", "lenet5", 1),
-    ("fashion", "cnn", 1),
-    ("signs", "resnet", 1),
-    ("ecg", "bigru", 1),
-    ("control", "transformer", 1),
-    ("fashion", "mlp", 1),
-    ("cifar", "lenet5", 1),
-    ("ecg", "tanh-net", 1),
-)
-"""Data sets and networks of all four, paired anew, with more images to train on."""
-SIXTH = (
-    ("mnist", "logistic", 3),
-    ("italy", "weighed", 3),
-    ("vowels", "maps", 2),
-    ("italy", "logistic", 2),
-    ("vowels", "weighed", 2),
-    ("mnist", "weighed", 1),
-    ("mnist1d", "maps", 1),
-    ("mnist", "plain", 1),
-    ("cifar6", "plain", 1),
-)
-"""What was sealed after that, and opened."""
-SEVENTH = (
-    ("bars", "instance", 2),
-    ("cells", "elu-net", 2),
-    ("bars", "elu-net", 2),
-    ("textures", "elu-net", 1),
-    ("cells", "fast", 1),
-    ("plaid", "instance", 1),
-)
-"""What was sealed after that, and opened."""
-SEALED = (
-    ("segments", "deeper", 3),
-    ("patterns", "deeper", 2),
-    ("cbf", "deeper", 2),
-    ("segments", "wide", 2),
-    ("patterns", "wide", 2),
-    ("segments", "leaky", 2),
-    ("patterns", "leaky", 2),
-    ("cbf", "leaky", 1),
-    ("captcha", "wide", 1),
-    ("captcha", "leaky", 1),
-    ("shapes", "leaky", 1),
-)
-"""What is opened once, when they are fixed. No data set and no network is in any other."""
-HALVES = {
-    "open": OPEN,
-    "second": SECOND,
-    "third": THIRD,
-    "fourth": FOURTH,
-    "fifth": FIFTH,
-    "sixth": SIXTH,
-    "seventh": SEVENTH,
-    "sealed": SEALED,
-}
-
-FIRST = {
-    "open": 0,
-    "second": 0,
-    "third": 1000,
-    "fourth": 3000,
-    "fifth": 4000,
-    "sixth": 5000,
-    "seventh": 6000,
-    "sealed": 7000,
-}
-"""The first seed of a half."""
-
-FEW = ("open", "second", "third", "fourth")
-"""Halves whose runs are trained on 120 images, whatever the data set has."""
-TRAIN = {"ecg": 200, "control": 200, "vowels": 250}
-"""Training images in the other halves; 320 where none is named."""
-FEWER = {"ecg": 378, "leaf": 320, "cifar": 480, "flowers": 480}
-"""Images held out in the halves of few images; 740 where none is named."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A network of the bench, small enough for a run to take some seconds.
-
-    Attributes:
-        model: its name in the zoo.
-        options: its own options.
-        rate: factor on the learning rate of the recipe, with which it converges in so few steps.
-        narrow: options that leave it too little capacity.
-    """
-
-    model: str
-    options: dict[str, Any]
-    rate: float
-    narrow: dict[str, Any]
-
-
-_CNN = {"hidden": 8, "num_layers": 2, "stride": 2, "norm": "batch"}
-_DEEP = {"activation": "tanh", "norm": "batch"}
-_RELU = {"activation": "relu", "pooling": "max"}
-_BARE = {"hidden": 12, "num_layers": 3, "stride": 2, "norm": "none"}
-_ELU = {"hidden": [96, 48], "activation": "elu", "norm": "layer"}
-_INSTANCE = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "instance"}
-_WEIGHED = {"hidden": 12, "num_layers": 2, "stride": 2, "norm": "batch", "se": 4}
-_LEAKY = {"hidden": 16, "num_layers": 2, "stride": 2, "activation": "leaky_relu", "norm": "batch"}
-_DEEPER = {"hidden": [64, 64, 32], "activation": "relu", "norm": "batch"}
-_WIDE = {"hidden": [192], "activation": "silu", "norm": "batch"}
-_SHORT = {"depth": 0.34, "width": 0.5}
-_ATTENDS = {"hidden": 32, "layers": 1, "patch": 10}
-NETWORKS: dict[str, Kind] = {
-    "mlp": Kind("mlp", {}, 3.0, {"hidden": [3]}),
-    "cnn": Kind("cnn", _CNN, 20.0, {**_CNN, "hidden": 1}),
-    "lenet5": Kind("lenet5", _RELU, 4.0, {**_RELU, "width": 0.13}),
-    "bigru": Kind("bigru", {"hidden": 24, "layers": 1}, 10.0, {"hidden": 1, "layers": 1}),
-    "resnet": Kind("resnet20", _SHORT, 10.0, {**_SHORT, "width": 0.07}),
-    "transformer": Kind("transformer", _ATTENDS, 8.0, {**_ATTENDS, "hidden": 2, "heads": 1}),
-    "vgg": Kind("vgg11", {"width": 0.06, "dropout": 0.0}, 1.0, {"width": 0.01, "dropout": 0.0, "hidden": 200}),
-    "tanh-net": Kind("mlp", {"hidden": [64, 64], **_DEEP}, 3.0, {"hidden": [2], **_DEEP}),
-    "logistic": Kind("logistic", {}, 10.0, {}),
-    "plain": Kind("plain20", _SHORT, 5.0, {**_SHORT, "width": 0.07}),
-    "maps": Kind("cnn", _BARE, 5.0, {**_BARE, "hidden": 1}),
-    "elu-net": Kind("mlp", _ELU, 4.0, {**_ELU, "hidden": [2]}),
-    "instance": Kind("cnn", _INSTANCE, 10.0, {**_INSTANCE, "hidden": 1}),
-    "leaky": Kind("cnn", _LEAKY, 5.0, {**_LEAKY, "hidden": 1}),
-    "deeper": Kind("mlp", _DEEPER, 3.0, {**_DEEPER, "hidden": [2]}),
-    "wide": Kind("mlp", _WIDE, 3.0, {**_WIDE, "hidden": [2]}),
-    "fast": Kind("fastnet", {"width": 0.1}, 4.0, {"width": 0.02}),
-    "weighed": Kind("cnn", _WEIGHED, 5.0, {**_WEIGHED, "hidden": 1}),
-}
 
 
 @dataclass(frozen=True)
@@ -347,42 +193,35 @@ def with_change(settings: Settings, case: Case) -> Settings:
 def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
     """Give healthy runs, each with the spoilt ones that share its images, weights and order; any beginning is fair.
 
-    Where rules are mended two or three conditions go with each healthy run, in the sealed half one, and in what was
-    sealed first one with every other: a low share of false alarms takes many healthy runs to show.
+    Where rules are mended two or three conditions go with each healthy run, in sealed parts one or fewer: a low share
+    of false alarms takes many healthy runs to show.
     """
-    turns = [pair[:2] for pair in HALVES[half] for _ in range(pair[2])]
+    part = PARTS[half]
+    kinds = [pair[:2] for pair in part.pairs]
+    turns = [pair[:2] for pair in part.pairs for _ in range(pair[2])]
     np.random.default_rng(0).shuffle(turns)
     used: Counter[tuple[str, str]] = Counter()
     for place in range(1000):
         data, network = turns[place % len(turns)]
-        healthy = _healthy(half, data, network, place)
+        healthy = _healthy(part, data, network, place)
         names = [
             name
             for name, condition in CONDITIONS.items()
             if name != "healthy" and half not in condition.since and not {data, network} & set(condition.without)
         ]
-        count = {
-            "open": 2,
-            "second": place % 2,
-            "third": 3,
-            "fourth": 1,
-            "fifth": 3,
-            "sixth": 1,
-            "seventh": 1,
-            "sealed": 1,
-        }[half]
+        count = part.spoilt[place % len(part.spoilt)]
         first = used[data, network]
         used[data, network] += count
-        offset = 5 * [pair[:2] for pair in HALVES[half]].index((data, network))
+        offset = 5 * kinds.index((data, network))
         yield (
             healthy,
             [replace(healthy, condition=names[(offset + 7 * at) % len(names)]) for at in range(first, first + count)],
         )
 
 
-def _healthy(half: str, data: str, network: str, place: int) -> Case:
-    seed = FIRST[half] + place
-    if half in FEW:
+def _healthy(part: Part, data: str, network: str, place: int) -> Case:
+    seed = part.first + place
+    if part.few:
         return Case(data, network, "healthy", seed, 180 if place % 2 else 100, held=FEWER.get(data, 740))
     train = TRAIN.get(data, 320)
     seen = 180 if place % 2 or data in TRAIN else 360
@@ -397,7 +236,7 @@ def longer(healthy: Case) -> Case:
 def main() -> None:
     """Train the cases of a half, as many as fit into a time; what is there already is taken as it is."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", choices=list(HALVES))
+    parser.add_argument("half", choices=list(PARTS))
     parser.add_argument("--data", type=Path, required=True, help="folder with <name>.npz (x, y) of the data sets")
     parser.add_argument("--runs", type=Path, required=True, help="where run folders go")
     parser.add_argument("--cells", type=int, default=130, help="healthy runs, at most")

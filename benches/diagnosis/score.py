@@ -16,7 +16,8 @@ from typing import Any
 import advised
 import numpy as np
 from conditions import CONDITIONS
-from runs import HALVES, cells
+from parts import PARTS
+from runs import cells
 from truth import Told, judged, read
 
 from sightline.diagnosis import intervals
@@ -235,7 +236,7 @@ def trained(half: str, runs: Path) -> list[Path]:
 def main() -> None:
     """Score a half and store its records."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", choices=list(HALVES))
+    parser.add_argument("half", choices=list(PARTS))
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--save", type=Path, help="JSON of scores and records")
     parser.add_argument("--stability", type=int, default=1000, help="runs, at most, that are judged by two draws")

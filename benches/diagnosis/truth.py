@@ -172,8 +172,11 @@ def truth(case: Case, folder: Path, whole: Evidence, logits: Any) -> tuple[str, 
     other = kept(folder.with_name(longer(case).name))
     if other is None:
         return "", "twice the epochs were not tried", None
-    if helps(own, other, classes):
+    value, low = gain(own, other, classes)
+    if low > HELPS:
         return "underfitted", "trained too short", None
+    if value > HELPS:
+        return "", "whether twice the epochs help by a tenth may be chance", None
     if "simple" in logits:
         wrong = logits["best"][case.seen :].argmax(axis=1) != logits["labels"][case.seen :]
         worse = trend.difference(wrong, ~logits["simple"])

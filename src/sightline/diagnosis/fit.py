@@ -5,7 +5,6 @@ A rule is one function from measures to a finding, or None where it has nothing 
 
 from __future__ import annotations
 
-from sightline.diagnosis import doubts
 from sightline.diagnosis.intervals import Figure
 from sightline.diagnosis.limits import LIMITS, Limits
 from sightline.diagnosis.measures import Measures
@@ -271,12 +270,10 @@ def _decisions(m: Measures, limits: Limits) -> str:
     error, tempered = m.error_change, m.tempered
     if error and error.low is not None and error.low > 0:
         return "worse"
-    if tempered and tempered.low is not None and tempered.low > limits.tempered:
+    if tempered and tempered.low is not None and tempered.low > 0:
         return "worse"
-    if doubts.label_noise(m, limits):
-        return "unclear"  # by labels that are wrong, learning wrong ones by heart looks no worse than it is loud
     if tempered and tempered.high is not None and m.rise is not None:
-        return "kept" if tempered.value < max(limits.tempered, 0.25 * m.rise.value) else "unclear"
+        return "kept" if tempered.value < max(limits.tempered, 0.2 * m.rise.value) else "unclear"
     if error is None:
         return "unclear"
     return "kept" if error.value <= max(0.005, 0.05 * (1 - (m.accuracy.value if m.accuracy else 0.5))) else "unclear"

@@ -12,7 +12,7 @@ class Limits:
     Attributes:
         rise: lower end of the rise of the validation loss. 4 % separates best the published curves of OverfitGuard
             (Li et al. 2024, arXiv 2401.10359).
-        tempered: the same after temperature scaling: less may be called worse decisions.
+        tempered: rise after temperature scaling below which decisions may count as kept.
         level: training loss as a share of guessing from which on the training images count as not fitted.
         behind: accuracy by which a simple classifier on pixels has to be better, beyond chance, for a network that fits
             its training images fairly to count as one that does not.
@@ -30,7 +30,8 @@ class Limits:
         spike: training loss of any epoch as a share of guessing that shows too long steps.
         unrest: jumps of the training loss between late epochs, as a share of its level.
         update_high: step / weight in norm; a thousandth is usual (Karpathy, cs231n), TheDeepChecker allows a tenth.
-        update_low: likewise; TheDeepChecker allows a ten-thousandth for every step, this is the largest of the run.
+        update_low: likewise, for the largest step of a run that learnt little. TheDeepChecker allows a ten-thousandth
+            for every step; in benches/diagnosis no run with a usual rate and living units stays below a thousandth.
         creep: share of the epochs in which the training loss fell, from which on a loss hardly below guessing creeps.
         dead: share of a layer's units that are off for every image (SageMaker Debugger: half of a layer).
         saturated: share of a layer's units on the flat ends (TheDeepChecker: half of a layer).
@@ -65,7 +66,7 @@ class Limits:
     spike: float = 1.5
     unrest: float = 0.15
     update_high: float = 0.1
-    update_low: float = 1e-4
+    update_low: float = 8e-4
     creep: float = 0.9
     dead: float = 0.5
     saturated: float = 0.5
