@@ -37,29 +37,23 @@ def moved(images: Images, most: int, times: int = 3) -> Images:
 @pytest.mark.parametrize(("anywhere", "helps"), [(True, True), (False, False)])
 def test_copies_that_may_be_moved_promise_and_others_threaten(anywhere: bool, helps: bool) -> None:
     train, held = signals(90, 0, anywhere=anywhere), signals(200, 5, anywhere=anywhere)
-    none = train[0][:0], train[1][:0]
-    found = copies.promised(train, none, moved(train, 8), held, 3)
+    found = copies.promised(train, moved(train, 8), held, 3)
     assert found["images"] == 200
     assert found["low"] <= found["value"] <= found["high"] < 1
     assert (found["low"] > 0.2) if helps else (found["high"] < -0.2)
 
 
-def test_the_same_copies_promise_nothing() -> None:
+def test_copies_that_are_no_others_promise_nothing() -> None:
     train, held = signals(60, 0, anywhere=True), signals(100, 5, anywhere=True)
-    same = moved(train, 8)
-    found = copies.promised(train, same, same, held, 3)
-    assert (found["value"], found["low"], found["high"]) == (0.0, 0.0, 0.0)
+    found = copies.promised(train, moved(train, 0), held, 3)
+    assert abs(found["value"]) < 0.02
 
 
-def test_a_training_asks_about_the_next_stronger_augmentation() -> None:
+def test_a_training_without_augmentation_asks_what_light_would_bring() -> None:
     settings = Settings(model="mlp", augment="none", seed=1)
     data = prepare(load("digits"), settings, QUIET)
     found = promise(data, settings)
     assert found is not None
     assert (found["now"], found["then"]) == ("none", "light")
     assert found == promise(data, settings), "nothing in it is left to luck"
-    stronger = promise(data, settings.model_copy(update={"augment": "light"}))
-    assert stronger is not None
-    assert stronger["then"] == "strong"
-    assert promise(data, settings.model_copy(update={"augment": "strong"})) is None, "what comes next mixes labels"
-    assert promise(data, settings.model_copy(update={"augment": "light,flip=on"})) is None
+    assert promise(data, settings.model_copy(update={"augment": "light"})) is None

@@ -209,5 +209,5 @@ def test_a_training_with_probes_ends_with_the_same_bits(tmp_path: Path) -> None:
     for name in ("last", "history", "valid_losses", "evaluation"):
         assert getattr(runs[0].folder, name).read_bytes() == getattr(runs[1].folder, name).read_bytes()
     told = [json.loads(run.folder.probes.read_text()) for run in runs]
-    assert {"first_loss", "one_batch", "reference", "domain", "meaning", "label_noise", "promise"} <= set(told[0])
+    assert {"first_loss", "one_batch", "reference", "domain", "meaning", "label_noise"} <= set(told[0])
     assert set(told[1]) == {"label_noise", "calibration"}

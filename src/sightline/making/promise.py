@@ -1,4 +1,4 @@
-"""A finished training's data and settings -> what the next stronger augmentation promises it."""
+"""A finished training's data and settings -> what augmentation promises it, where there was none."""
 
 from __future__ import annotations
 
@@ -19,31 +19,27 @@ Rows = NDArray[np.int64]
 
 
 def promise(data: Prepared, settings: Settings) -> dict[str, Any] | None:
-    """Ask a kernel regression what copies under the next stronger augmentation would teach beyond those of today.
+    """Ask a kernel regression what augmented copies of the training images would teach beyond these.
+
+    It is asked of trainings without augmentation alone: how far its answer holds is known for these.
 
     Args:
         data: prepared; training and validation images are looked at.
         settings: of the training.
 
     Returns:
-        what ``copies.promised`` gives, with the augmentations' names as ``now`` and ``then``; None where there is no
-        stronger one that keeps labels whole, or too few images.
+        what ``copies.promised`` gives, with the augmentations' names as ``now`` and ``then``; None where there was
+        augmentation, or are too few images.
     """
-    then = AUGMENTS.get(settings.augment)
-    if then is None:
+    if settings.augment != "none":
         return None
-    today, more = (augmentation(data, each)[0] for each in (settings, settings.model_copy(update={"augment": then})))
-    if today.mixes or more.mixes:
-        return None
-    draw = np.random.default_rng(0).permutation
+    draw, then = np.random.default_rng(0).permutation, AUGMENTS["none"]
     train, valid = draw(data.split.train)[: copies.IMAGES], draw(data.split.valid)[: copies.ASKED]
     if min(len(train), len(valid)) < copies.FEW:
         return None
-    plain = _shrunk(data, train, Augment())
-    none = plain[0][:0], plain[1][:0]
+    more, _ = augmentation(data, settings.model_copy(update={"augment": then}))
     found = copies.promised(
-        plain,
-        none if today == Augment() else _shrunk(data, train, today, copies.COPIES),
+        _shrunk(data, train, Augment()),
         _shrunk(data, train, more, copies.COPIES),
         _shrunk(data, valid, Augment()),
         len(data.images.classes),
