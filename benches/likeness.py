@@ -118,7 +118,13 @@ def choice(arguments: argparse.Namespace) -> None:
             right[name] += values
         say(what="choice", layer=place.name, units=len(asked), **{k: statistics.mean(v) for k, v in layer.items()})
     spread = {f"{k}_se": statistics.stdev(v) / len(v) ** 0.5 for k, v in right.items()}
-    say(what="choice", units=len(right["made"]), **{k: statistics.mean(v) for k, v in right.items()}, **spread)
+    more = [both - alone for both, alone in zip(right["both"], right["examples"], strict=True)]
+    error = 1.96 * statistics.stdev(more) / len(more) ** 0.5
+    gain = statistics.mean(more)
+    say(
+        what="choice", units=len(more), **{k: statistics.mean(v) for k, v in right.items()}, **spread,
+        both_more=gain, low=gain - error, high=gain + error,
+    )  # fmt: skip
 
 
 def diversity(arguments: argparse.Namespace) -> None:
