@@ -63,6 +63,22 @@ def test_features_are_the_means_over_positions(net: nn.Module, images: tuple[Ten
     assert found.kept == pytest.approx(kept[:2].sum() / kept.sum())
 
 
+def test_neighbours_are_kept_that_two_components_would_lose() -> None:
+    class Straight(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x)[:, :, 0]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Identity()
+
+    labels, numbers = np.arange(120) % 3, torch.Generator().manual_seed(0)
+    told = 2.5 * nn.functional.one_hot(torch.from_numpy(labels)) + 0.1 * torch.randn(120, 3, generator=numbers)
+    x = torch.cat([1.5 * torch.randn(120, 2, generator=numbers), told], 1)[:, :, None]
+    pca, tsne = (atlas(Straight(), x, labels, layer="layer", method=name) for name in ("pca", "tsne"))
+    assert tsne.agreement() > max(pca.agreement() + 0.1, 0.9 * tsne.agreement(features=True))
+
+
 def test_neighbours_are_kept_unless_images_are_many(
     net: nn.Module,
     images: tuple[Tensor, np.ndarray],  # type: ignore[type-arg]

@@ -29,6 +29,9 @@ NEIGHBOURS = 10
 FULL = 5
 """Images that a region needs to be drawn."""
 
+FIRST = 50
+"""Principal components that t-SNE begins with."""
+
 MANY = 5000
 """Images from which on a map is laid out by PCA unless asked otherwise: t-SNE's time grows faster than their number."""
 
@@ -175,13 +178,16 @@ def _laid_out(features: Floats, method: str, seed: int) -> tuple[Floats, float |
     """Give two coordinates for each row, 0..1, and of a PCA the share of the variance they hold."""
     left, sizes, right = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
     ends = right[range(len(right)), np.abs(right).argmax(axis=1)]  # of either sign, take that of the largest weight
-    places = (left * sizes * np.where(ends < 0, -1.0, 1.0))[:, :2]
+    components = left * sizes * np.where(ends < 0, -1.0, 1.0)
+    places = components[:, :2]
     kept = float((sizes[:2] ** 2).sum() / ((sizes**2).sum() or 1.0))
     if method == "tsne":
         from sklearn.manifold import TSNE
 
         wide = min(30.0, (len(features) - 1) / 3)
-        places = TSNE(2, perplexity=wide, init="pca", learning_rate="auto", random_state=seed).fit_transform(places)
+        places = TSNE(2, perplexity=wide, init="pca", learning_rate="auto", random_state=seed).fit_transform(
+            components[:, :FIRST]
+        )
     if places.shape[1] < 2:
         places = np.hstack([places, np.zeros_like(places)])
     low, high = places.min(axis=0), places.max(axis=0)

@@ -71,7 +71,11 @@ class Portrait:
         if self.dream.woken.startswith("an example"):
             parts.append("begun at its strongest example")
         if self.dream.pixelwise:
-            parts.append("each pixel at an end of the range, as a first layer likes it best")
+            flat = self.dream.image.flatten(1)
+            even = bool((flat.amax(1) == flat.amin(1)).all())
+            parts.append(
+                "an even area, all it asks for" if even else "each pixel at an end of the range, as it likes best"
+            )
         if self.likeness > 0.7:
             parts.append("but much the same without anything learnt")
         if self.path == self.path:
