@@ -152,6 +152,7 @@ def test_what_a_first_layer_likes_best_is_found_to_the_pixel() -> None:
     assert torch.equal(sides, torch.tensor([2.0, -2.0]).expand(8, 2))
     assert plain.value == pytest.approx(4 / 7, rel=1e-4)
     assert silent.value == 0
+    assert not dream(Edges(), asked[:1], (1, 64, 64), steps=1)[0].pixelwise  # nobody looks at single pixels there
 
 
 def test_fine_structure_that_brings_nothing_is_left_out() -> None:

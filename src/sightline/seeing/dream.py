@@ -12,7 +12,7 @@ from sightline.models.plan import Shape
 from sightline.progress import Progress
 from sightline.seeing.ascent import Ascent, Dream
 from sightline.seeing.canvas import Canvas
-from sightline.seeing.finishing import calmed, finished, first
+from sightline.seeing.finishing import FINE, calmed, finished, first
 from sightline.seeing.hearing import differentiable, evaluate, hear, logits, values
 from sightline.seeing.layers import Layers, layers
 from sightline.seeing.nature import Nature, usual
@@ -148,7 +148,8 @@ def _finished(ascent: Ascent, objectives: Sequence[Objective], found: list[Dream
     """
     found, canvas = list(found), ascent.canvas
     moved = [i for i, one in enumerate(found) if one.moved and LOGITS not in objectives[i].layers]
-    sharp = [i for i in moved if first(objectives[i], ascent.known)]
+    small = min(canvas.shape[1:]) < FINE
+    sharp = [i for i in moved if small and first(objectives[i], ascent.known)]
     for rows in (sharp, [i for i in moved if i not in sharp]):
         if not rows:
             continue
