@@ -20,8 +20,8 @@ STRAIGHT = 8
 """Steps after these on images as they are; hardly anything changes in the last ones."""
 
 FINE = 64
-"""Positions along the shorter side from which on no image is finished pixel by pixel: nobody looks at single pixels there,
-and what a large kernel asks of each of them is noise to the eye."""
+"""Positions along the shorter side from which on no image is finished pixel by pixel: nobody looks at single pixels
+there, and what a large kernel asks of each of them is noise to the eye."""
 
 CALM = 0.03
 """Share of what was gained that fine structure may take along when it goes."""
