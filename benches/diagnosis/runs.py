@@ -207,7 +207,8 @@ def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
         names = [
             name
             for name, condition in CONDITIONS.items()
-            if name != "healthy" and half not in condition.since and not {data, network} & set(condition.without)
+            if name != "healthy" and name.startswith(part.only)
+            if half not in condition.since and not {data, network} & set(condition.without)
         ]
         count = part.spoilt[place % len(part.spoilt)]
         first = used[data, network]

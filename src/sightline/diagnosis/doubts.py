@@ -11,6 +11,8 @@ from sightline.diagnosis.measures import Measures
 from sightline.diagnosis.terms import found, listed
 from sightline.finding import Finding
 
+EASY = 0.65
+"""Share of the images whose label all the others tell, from which on classes overlap little."""
 WIDE = 0.25
 """Width of an interval of the share of wrong labels above which it says too little."""
 
@@ -57,13 +59,25 @@ def _by_network(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
 def _by_others(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
     """Give the estimate from all images together, where both ways to make it see wrong labels of every kind.
 
-    Labels that are wrong between some pairs of classes only are not told: classes that look alike do the same.
+    Labels that are wrong between some pairs of classes only are not told, as classes that look alike do the same; of
+    two classes there is one pair. Where only the sure way sees any, either the classes have to be easy to tell, or the
+    network, which judges images that it never saw, has to see some, too.
     """
     told = m.after("labels")
-    if not told or not told["kind"] == told["sure"]["kind"] == "even" or told["low"] <= 0:
+    if not told:
         return None
-    low, high = told["sure"]["low"], told["sure"]["high"]
-    return told if low > limits.noise and high - low <= WIDE else None
+    sure, network = told["sure"], m.after("label_noise")
+    if not {told["kind"], sure["kind"]} <= {"even", "pairs" if m.of.classes == 2 else "even", "none"}:
+        return None
+    narrow = sure["low"] > limits.noise and sure["high"] - sure["low"] <= WIDE
+    if told["low"] > 0 and narrow:
+        return told
+    if sure["kind"] == "even" and narrow and told["accuracy"] > EASY:
+        return sure | {"images": told["images"]}
+    seen = network is not None and (network["low"] or 0.0) > limits.noise / 2 and _knows(m)
+    if sure["kind"] == "even" and sure["low"] > limits.noise / 2 and seen:
+        return sure | {"images": told["images"]}
+    return None
 
 
 def leak(m: Measures, limits: Limits = LIMITS) -> Finding | None:
