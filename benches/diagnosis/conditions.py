@@ -142,7 +142,7 @@ class Condition:
 
 LOUD = ("training/rate-too-high", "training/diverged", "training/not-finite", "training/learnt-nothing", "setup/rate")
 LARGE = ("setup/first-loss", "setup/first-weights", "training/exploding-gradients")
-SMOOTH = ("bigru", "tanh-net", "transformer", "logistic", "elu-net", "leaky", "wide", "gelu-net")
+SMOOTH = ("bigru", "tanh-net", "transformer", "logistic", "elu-net", "leaky", "wide", "gelu-net", "gelu-cnn")
 DIFFERS = ("data/validation-differs",)
 
 CONDITIONS: dict[str, Condition] = {

@@ -75,7 +75,10 @@ def choices(findings: Sequence[Finding], m: Measures) -> tuple[tuple[Advice, ...
     """
     given: list[tuple[Advice, ...]] = []
     taken: set[str] = set()
-    explained = any(finding.code in REMEDIES and finding.code not in (REFERENCE, "fit/gap") for finding in findings)
+    explained = any(
+        finding.code in REMEDIES and finding.code not in (REFERENCE, "fit/gap", "fit/uncertain-rise")
+        for finding in findings
+    )
     for finding in findings:
         if explained and finding.code == REFERENCE:  # what else was found says why, and what helps
             continue

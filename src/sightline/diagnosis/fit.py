@@ -63,6 +63,20 @@ def overconfident(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     )
 
 
+def uncertain_rise(m: Measures, limits: Limits = LIMITS) -> Finding | None:
+    """Report a validation loss that may have risen, where its images are too few to say."""
+    if m.rise is None or _risen(m, limits) or m.rise.value <= limits.rise or m.rise.high <= 3 * limits.rise:
+        return None
+    return found(
+        "fit/uncertain-rise",
+        "note",
+        f"the validation loss ended {m.rise.value:.0%} above its minimum, but the 95 % interval reaches from "
+        f"{m.rise.low:.0%} to {m.rise.high:.0%}.",
+        rise=m.rise.figure.as_dict(),
+        threshold=limits.rise,
+    )
+
+
 def gap(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Report a gap without a rise as what it is: harmless so far."""
     if m.gap is None or m.gap_share is None or m.gap.low is None or m.gap.low <= 0 or _risen(m, limits):
@@ -304,6 +318,7 @@ RULES = (
     over_regularised,
     undertrained,
     capacity,
+    uncertain_rise,
     gap,
     plateau,
 )

@@ -279,7 +279,8 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
         [STOP], [PROMISED], [VOTE], [AT_ALL], [AVERAGE], [DROPOUT, SMOOTH], [AUGMENT], [DECAY, NARROW]
     ),
     "fit/overconfident": _ranked([PROMISED], [VOTE], [AT_ALL], [AVERAGE], [DROPOUT, SMOOTH], [AUGMENT], [STOP]),
-    "training/unsteady": _ranked([AVERAGE], [SLOWER]),
+    "fit/uncertain-rise": _ranked([PROMISED], [VOTE], [AT_ALL], [AVERAGE]),
+    "training/unsteady": _ranked([AVERAGE]),
     "fit/gap": _ranked([PROMISED], [VOTE], [AVERAGE]),
 }
 """What helps against what, the most likely first. Within a rank, remedies equal each other.

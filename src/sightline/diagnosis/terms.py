@@ -48,6 +48,12 @@ TERMS: dict[str, Term] = {
         "Nothing has to be done; more images or augmentation would narrow it.",
         "gap",
     ),
+    "fit/uncertain-rise": Term(
+        "uncertain rise",
+        "A minimum is picked, so any curve ends above its own; only more images tell a rise from that.",
+        "Validate on more images; what helps against a rise does no harm meanwhile.",
+        "gap",
+    ),
     "fit/undertrained": Term(
         "trained too short",
         "A loss that still falls when the training ends has not reached what this network can do.",

@@ -44,6 +44,9 @@ CAUSES = {
 FIT_ALONE = ("fit/over-regularised", "fit/undertrained", "fit/capacity", "fit/gap", "fit/plateau", "fit/overfitted")
 """Findings that say nothing about a run that is broken."""
 
+UNCERTAIN = "fit/uncertain-rise"
+"""A finding that is told where nothing else is."""
+
 NAMES = {
     "training/not-finite": "it broke down",
     "training/diverged": "the training diverged",
@@ -122,6 +125,8 @@ def judge(evidence: Evidence, limits: Limits = LIMITS) -> Verdict:
     ]
     verdict = _broken(found, m) or _untold(found, m) or _risen(found, m) or _under(found, m, limits)
     verdict = verdict or _well(found, m, limits)
+    if verdict.kind != "cannot tell":  # something else explains what is wrong, or nothing is
+        found = [finding for finding in found if finding.code != UNCERTAIN]
     if verdict.kind == "broken":  # how well something fits that does not work is no question
         found = [finding for finding in found if finding.code not in FIT_ALONE]
     caveats, confidence = _doubt(verdict, found, m)
@@ -236,11 +241,10 @@ def _well(found: list[Finding], m: Measures, limits: Limits) -> Verdict:
     if fast and (m.rise.value > limits.rise or "fit/worse-than-reference" in codes):
         cause = NAMES[fast.code]
         return _make("underfitted", f"underfitted, {cause}: {fast.message}", cause=cause, confidence="likely")
-    if m.rise.value > limits.rise and m.rise.high > 3 * limits.rise:
+    if UNCERTAIN in codes:
         return _make(
             "cannot tell",
-            f"cannot tell whether it overfits: the validation loss ended {m.rise.value:.0%} above its minimum, but the "
-            f"95 % interval reaches from {m.rise.low:.0%} to {m.rise.high:.0%}.",
+            f"cannot tell whether it overfits: {codes[UNCERTAIN].message}",
             decides="A learning rate that falls to nothing: --schedule onecycle."
             if "training/unsteady" in codes
             else _more_images(m, limits),
@@ -310,6 +314,7 @@ def _ordered(found: list[Finding], verdict: Verdict) -> tuple[Finding, ...]:
     leads = [code for code, cause in {**NAMES, **CAUSES}.items() if cause == verdict.cause] + {
         "overfitted": ["fit/overfitted"],
         "over-confident": ["fit/overconfident"],
+        "cannot tell": [UNCERTAIN],
     }.get(verdict.kind, [])
     return tuple(sorted(found, key=lambda f: (f.code not in leads, severities[f.severity])))
 
