@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -53,6 +56,21 @@ def test_pairs_of_classes_that_look_alike_are_not_called_wrong_labels() -> None:
     for kind, finds in (("even", True), ("pairs", False), ("none", False)):
         labels = {**told, "kind": kind, "sure": {**told, "kind": kind}, "images": 300, "accuracy": 0.7}
         assert (label_noise(Measures(of_rows([], probes={"labels": labels}))) is not None) is finds
+
+
+def test_one_estimate_is_enough_where_classes_are_easy_and_the_only_pair_of_two_classes_counts() -> None:
+    some, none = {"value": 0.2, "low": 0.15, "high": 0.26}, {"value": 0.0, "low": 0.0, "high": 0.2, "kind": "none"}
+
+    def found(labels: dict[str, Any], accuracy: float, **known: Any) -> bool:
+        probes = {"labels": {**labels, "images": 300, "accuracy": accuracy}}
+        return label_noise(Measures(replace(of_rows([], probes=probes), **known))) is not None
+
+    half = {**none, "sure": {**some, "kind": "even"}}
+    assert found(half, 0.7)
+    assert not found(half, 0.5), "overlapping classes look like this, too"
+    pair = {**some, "kind": "pairs", "sure": {**some, "kind": "pairs"}}
+    assert found(pair, 0.7, classes=2)
+    assert not found(pair, 0.7, classes=3)
 
 
 def test_few_images_are_not_judged() -> None:

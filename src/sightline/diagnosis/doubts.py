@@ -67,17 +67,15 @@ def _by_others(m: Measures, limits: Limits) -> Mapping[str, Any] | None:
     if not told:
         return None
     sure, network = told["sure"], m.after("label_noise")
-    if not {told["kind"], sure["kind"]} <= {"even", "pairs" if m.of.classes == 2 else "even", "none"}:
-        return None
+    clear = {"even", "pairs"} if m.of.classes == 2 else {"even"}
     narrow = sure["low"] > limits.noise and sure["high"] - sure["low"] <= WIDE
-    if told["low"] > 0 and narrow:
+    if {told["kind"], sure["kind"]} <= clear and told["low"] > 0 and narrow:
         return told
-    if sure["kind"] == "even" and narrow and told["accuracy"] > EASY:
-        return sure | {"images": told["images"]}
+    if sure["kind"] != "even" or told["kind"] not in clear | {"none"}:
+        return None
+    easy = narrow and told["accuracy"] > EASY
     seen = network is not None and (network["low"] or 0.0) > limits.noise / 2 and _knows(m)
-    if sure["kind"] == "even" and sure["low"] > limits.noise / 2 and seen:
-        return sure | {"images": told["images"]}
-    return None
+    return {**sure, "images": told["images"]} if easy or (seen and sure["low"] > limits.noise / 2) else None
 
 
 def leak(m: Measures, limits: Limits = LIMITS) -> Finding | None:
