@@ -166,10 +166,11 @@ def _hard(records: list[dict[str, Any]], well: list[dict[str, Any]]) -> dict[str
     """Score hard failures: those whose condition did harm have to be named; none may be named on a healthy run."""
     codes = {code for told in CONDITIONS.values() if told.hard for code in told.findings}
     failed = [r for r in records if CONDITIONS[r["condition"]].hard and r["harmed"]]
-    named = [r for r in failed if _alarm(r) and codes & set(r["findings"])]
+    named = [r for r in failed if codes & set(r["findings"])]
     wrong = [r for r in well if codes & set(r["findings"])]
     return {
         "recall": share(len(named), len(failed)),
+        "and the verdict is not a good fit": share(sum(_alarm(r) for r in named), len(failed)),
         "precision": share(len(named), len(named) + len(wrong)),
         "by condition": {
             condition: share(
