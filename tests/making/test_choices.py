@@ -104,8 +104,10 @@ def test_a_run_holds_what_was_chosen_and_what_was_asked(tmp_path: Path) -> None:
     assert stored["given"]["model"] == "auto"
     assert stored["settings"]["model"] == run.settings.model
     assert run.settings.model in run.folder.read_json(run.folder.data)["reasons"]["model"]
-    again = sightline.train("digits", settings=run.settings.model_copy(update={"name": "b"}), progress=QUIET)
-    assert again.folder.best.read_bytes() == run.folder.best.read_bytes()
+    settled = run.settings.model_copy(update={"name": "b", "minutes": None})  # with minutes speed is measured again
+    again = sightline.train("digits", settings=settled, progress=QUIET)
+    changed = {"name", "minutes"}  # the clock may have cut off the first, so weights need not be the same
+    assert again.settings.model_dump(exclude=changed) == run.settings.model_dump(exclude=changed)
 
 
 def test_a_chosen_network_is_kept_where_the_training_is_cut_off_and_resumed(
