@@ -13,9 +13,10 @@ import pytest
 import sightline
 from sightline import files
 from sightline.comparison import budget, workers
-from sightline.comparison.running import Job
+from sightline.comparison.running import Job, lock
 from sightline.errors import RunError, SettingsError
 from sightline.progress import Progress
+from sightline.settings import Settings
 from sightline.training.trainer import Trainer
 
 QUIET = Progress(quiet=True)
@@ -31,6 +32,18 @@ SMALL: dict[str, Any] = {
 
 def weights(path: Path) -> dict[str, bytes]:
     return {file.parent.name: file.read_bytes() for file in path.rglob("last.safetensors")}
+
+
+def test_experiments_side_by_side_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    arm: Any = None
+    one, other = (Job(arm, Settings(runs=tmp_path / name, name="base-seed1")) for name in ("over", "slow"))
+    with (
+        files.held(lock(one), "one is made"),
+        files.held(lock(other), "the other is made"),
+        pytest.raises(RunError, match="one is made"),
+        files.held(lock(one), "one is made"),
+    ):
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +102,7 @@ def test_what_is_no_run_is_not_touched(tmp_path: Path) -> None:
 def test_a_run_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
     locks = files.make_folder(tmp_path / "compare" / "both" / ".locks")
     with (
-        files.held(locks / "mlp-seed0", "taken"),
+        files.held(locks / "runs-mlp-seed0", "taken"),
         pytest.raises(RunError, match="is being trained already"),
     ):
         sightline.compare("digits", "mlp", "lenet5", seeds=1, runs=tmp_path, name="both", **SMALL)

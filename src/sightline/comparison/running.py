@@ -182,6 +182,15 @@ def check(planned: Sequence[Job], stock: Stock) -> dict[str, Settings]:
     return resolved
 
 
+def lock(job: Job) -> Path:
+    """Give the file that is locked while a run is made, outside of its experiment's folder; the folder is made.
+
+    Experiments that lie side by side, as those of ``improve`` do, give their runs the same names.
+    """
+    runs = job.settings.runs
+    return files.make_folder(runs.parent / ".locks") / f"{runs.name}-{job.settings.name}"
+
+
 def make(job: Job, stock: Stock, progress: Progress) -> str:
     """Make one run, or continue it.
 
@@ -191,8 +200,7 @@ def make(job: Job, stock: Stock, progress: Progress) -> str:
     Raises:
         RunError: another process is making it, or it cannot be written.
     """
-    locks = files.make_folder(job.settings.runs.parent / ".locks")
-    with files.held(locks / str(job.settings.name), f"run '{job.folder.path}' is being trained already."):
+    with files.held(lock(job), f"run '{job.folder.path}' is being trained already."):
         try:
             return recipe.make(
                 job.settings, lambda: stock.data(job.settings), source=stock.source, progress=progress
