@@ -119,8 +119,7 @@ def _steady(m: Measures, limits: Limits) -> bool:
 
     Unless it led where a simple classifier is right more often.
     """
-    behind = m.beats is not None and m.beats.high is not None and m.beats.high < 0
-    return _falling(m) >= limits.creep and m.of.fitted[-1] < 0.5 * m.of.fitted[0] and not behind
+    return _falling(m) >= limits.creep and m.of.fitted[-1] < 0.5 * m.of.fitted[0] and not m.behind()
 
 
 def rate_too_low(m: Measures, limits: Limits = LIMITS) -> Finding | None:

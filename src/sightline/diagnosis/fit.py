@@ -103,7 +103,7 @@ def undertrained(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     if gain is None or gain.low is None or not _falls(m, limits) or _risen(m, limits):
         return None
     fitted = 1.0 if m.level is None else min(1.0, m.level / limits.learnt)  # what is learnt teaches less and less
-    more = _behind(m) and gain.low > 0  # a simple classifier shows that more can be learnt
+    more = m.behind() and gain.low > 0  # a simple classifier shows that more can be learnt
     if gain.value * (1.0 if more else fitted) <= limits.gain:
         return None
     return found(
@@ -221,7 +221,7 @@ def _no_room(m: Measures, limits: Limits) -> Finding:
 def worse_than_reference(m: Measures, limits: Limits = LIMITS) -> Finding | None:
     """Find a network that a nearest neighbour or a linear classifier on raw pixels beats."""
     reference = m.after("reference")
-    if not _behind(m) or m.beats is None or reference is None or m.accuracy is None:
+    if not m.behind() or m.beats is None or reference is None or m.accuracy is None:
         return None
     return found(
         "fit/worse-than-reference",
@@ -259,12 +259,7 @@ def unfitted(m: Measures, limits: Limits = LIMITS) -> bool:
     if m.level is None or m.end_level is None or m.gap_share is None:
         return False
     left = min(m.level, m.end_level) - m.doubtful
-    return m.gap_share < limits.gap and left > (limits.level / 4 if _behind(m, limits.behind) else limits.level)
-
-
-def _behind(m: Measures, by: float = 0.0) -> bool:
-    """Say whether a simple classifier on pixels is better by more than that, beyond chance."""
-    return m.beats is not None and m.beats.high is not None and m.beats.high < -by
+    return m.gap_share < limits.gap and left > (limits.level / 4 if m.behind(limits.behind) else limits.level)
 
 
 def squeezed(m: Measures, limits: Limits = LIMITS) -> bool:

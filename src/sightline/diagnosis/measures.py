@@ -274,6 +274,10 @@ class Measures:
         same = 0.7 if n == m else 1.0
         return Figure(value, value - same * down, value + same * up)
 
+    def behind(self, by: float = 0.0) -> bool:
+        """Say whether a simple classifier on pixels is right more often by more than that share, beyond chance."""
+        return self.beats is not None and self.beats.high is not None and self.beats.high < -by
+
     @cached_property
     def promise(self) -> Figure | None:
         """The fall of a simple classifier's error that more augmentation would bring, as a share; see ``copies``.
