@@ -152,7 +152,7 @@ def test_views_vote_beside_their_run(members: list[Path], place: Path, tmp_path:
     ensemble = sightline.Ensemble([members[0]], views="flips,shifts", vote="hard")
     names = [member.name for member in ensemble.members]
     assert names[:2] == ["a", "a, mirrored"]
-    assert len(names) == 6
+    assert len(names) == 10, "each way of moving is seen mirrored, too"
     ensemble.save(tmp_path, "views", progress=QUIET)
     again = sightline.Ensemble.load(tmp_path / "views")
     assert [member.view for member in again.members] == [member.view for member in ensemble.members]
@@ -165,6 +165,15 @@ def test_a_mirrored_view_sees_the_mirror_image(members: list[Path]) -> None:
     plain, mirrored = sightline.Ensemble([members[2]], views="flips").members
     images = np.random.default_rng(0).integers(0, 256, (5, 24, 24, 3), dtype=np.uint8)
     assert np.allclose(mirrored.predictor.logits(images), plain.predictor.logits(images[:, :, ::-1]), atol=1e-4)
+
+
+def test_a_mirrored_image_is_moved_after_it_was_mirrored(members: list[Path]) -> None:
+    both = {member.name: member for member in sightline.Ensemble([members[2]], views="shifts,flips").members}
+    images = np.random.default_rng(0).integers(0, 256, (5, 24, 24, 3), dtype=np.uint8)
+    mirrored = images[:, :, ::-1]
+    moved = np.concatenate([mirrored[:, :, 1:], mirrored[:, :, -1:]], axis=2)
+    seen = both["c, mirrored, 1 left"].predictor.logits(images)
+    assert np.allclose(seen, both["c"].predictor.logits(moved), atol=1e-4)
 
 
 def test_weights_cannot_be_fitted_without_the_images(members: list[Path], tmp_path: Path) -> None:

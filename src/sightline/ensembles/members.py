@@ -77,7 +77,7 @@ def gather(given: Sequence[Run | Path | str | Member], views: str | Sequence[str
 
     Args:
         given: runs, their folders, ``FOLDER:snapshots`` for all snapshots of a run, or members.
-        views: kinds of views, names of ``VIEWS``; each run then votes once more for every view.
+        views: kinds of views, names of ``VIEWS``; each run then votes once more for every view, and for every two.
 
     Raises:
         SettingsError: fewer than two members, one twice, or a view that these images do not allow.
@@ -91,8 +91,7 @@ def gather(given: Sequence[Run | Path | str | Member], views: str | Sequence[str
             members.append(member)
             members += [
                 Member(f"{member.name}, {view.words}", member.run, member.weights, view, member.temperature)
-                for kind in wanted
-                for view in _allowed(kind, member.run)
+                for view in looks.combined([view for kind in wanted for view in _allowed(kind, member.run)])
             ]
     check(members)
     return _renamed(members)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +26,10 @@ class View:
     """One way to look at an image.
 
     Attributes:
-        words: ``"mirrored"``, ``"1 left"``: moved by one position.
-        axis: of the network's input (B, C, *size) along which it changes.
+        words: ``"mirrored"``, ``"1 left"``: moved by one position, ``"mirrored, 1 left"``.
+        axis: of the network's input (B, C, *size) along which it is moved.
         move: positions it is moved by along that axis; what comes into view repeats the edge.
-        flip: turned around along that axis.
+        flip: mirrored before that, left to right.
     """
 
     words: str
@@ -39,8 +39,9 @@ class View:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Give the changed batch (B, C, *size)."""
-        if self.flip:
-            return x.flip(self.axis)
+        x = x.flip(-1) if self.flip else x
+        if not self.move:
+            return x
         length = x.shape[self.axis]
         places = (torch.arange(length, device=x.device) - self.move).clamp(0, length - 1)
         return x.index_select(self.axis, places)
@@ -95,6 +96,13 @@ VIEWS: dict[str, Kind] = {
     "shifts": Kind("moved by a 32nd of the side, each way", _shifts),
 }
 """The kinds of views."""
+
+
+def combined(found: Sequence[View]) -> tuple[View, ...]:
+    """Add what two kinds show together: the mirror image is moved, too, each way."""
+    mirrored, moved = [view for view in found if view.flip], [view for view in found if not view.flip]
+    both = [replace(far, words=f"{near.words}, {far.words}", flip=True) for near in mirrored for far in moved]
+    return (*found, *both)
 
 
 def names(given: str | Sequence[str]) -> tuple[str, ...]:
