@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -146,11 +147,10 @@ class Preprocessing:
             flat = batch.reshape(len(batch), -1).to(torch.float32, copy=True).div_(self.unit)
             x = (flat if self.positions is None else self.positions.apply(flat)).view(batch.shape)
             return x.permute(0, 3, 1, 2) if self.kind == "image" else x
-        mean = torch.tensor(self.mean, device=batch.device).mul_(self.unit)
-        inverse = torch.tensor(self.std, device=batch.device).mul_(self.unit).reciprocal_()
+        times = batch.shape[2] if self.kind == "image" else 1
+        mean, inverse = _scales(self.mean, self.std, self.unit, times, batch.device)
         if self.kind == "image":  # by whole rows: an axis of 1 or 3 channels is too short to be fast
             rows = batch.reshape(*batch.shape[:2], -1)
-            mean, inverse = mean.repeat(batch.shape[2]), inverse.repeat(batch.shape[2])
         else:
             rows = batch
             mean, inverse = (value.view(-1, *[1] * (batch.ndim - 2)) for value in (mean, inverse))
@@ -200,6 +200,19 @@ class Preprocessing:
         """Read what ``as_dict`` gave, and what it left behind."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain, positions=positions)
+
+
+@lru_cache(maxsize=8)
+def _scales(
+    mean: tuple[float, ...], std: tuple[float, ...], unit: float, times: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give what is taken away and what is multiplied by, in stored units, ``times`` over: the same for every batch."""
+    import torch
+
+    with torch.inference_mode(mode=False):  # they outlive the batch they are made for
+        middle = torch.tensor(mean, device=device).mul_(unit)
+        inverse = torch.tensor(std, device=device).mul_(unit).reciprocal_()
+        return middle.repeat(times), inverse.repeat(times)
 
 
 def _sums(part: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
