@@ -1,6 +1,7 @@
 """Images made for units: how natural they are, whether they tell what a unit does, how unlike each other they can be.
 
     python benches/likeness.py nature runs/NAME          # spectrum and roughness beside those of the data
+    python benches/likeness.py frontier runs/NAME        # how strong images of a first layer are, by how natural
     python benches/likeness.py choice runs/A runs/B      # which of two images excites a unit of A? by features of B
     python benches/likeness.py diversity runs/NAME       # four images for a unit, pushed apart
     python benches/likeness.py probability runs/NAME     # how probable a class becomes
@@ -25,11 +26,12 @@ from sightline import see
 from sightline.making.surveys import atlas_of
 from sightline.making.trained import Run
 from sightline.progress import Progress
+from sightline.seeing import finishing
 from sightline.seeing import objectives as wish
 from sightline.seeing.ascent import Dream
 from sightline.seeing.dream import dream
 from sightline.seeing.hearing import evaluate
-from sightline.seeing.nature import slope
+from sightline.seeing.nature import falls, slope
 from sightline.seeing.objectives import Objective
 from sightline.seeing.subject import Subject
 from sightline.seeing.taps import Taps
@@ -54,16 +56,43 @@ def roughness(x: Tensor) -> Tensor:
 
 
 def nature(arguments: argparse.Namespace) -> None:
-    """Compare the spectrum's slope and the roughness of images made for units with those of the data."""
+    """Compare how amplitudes fall with frequency, and the roughness, of images made for units with the data.
+
+    The fall is measured in each image on its own, from the mean power of rings of frequency; what is even has none, and
+    is counted. ``pooled`` is the fall of the mean power of all.
+    """
     subject = see.subject(arguments.runs[0])
-    usual = roughness(subject.examples)
+    rough_data, own_data = roughness(subject.examples).median(), subject.nature.fall
     for place in rectified(subject, arguments.layers):
-        asked, _, _ = chosen(subject, place, arguments.units)
-        x = torch.stack([one.image for one in made(subject, asked, arguments)])
-        own = roughness(x)
+        asked, most, _ = chosen(subject, place, arguments.units)
+        found = made(subject, asked, arguments)
+        x = torch.stack([one.image for one in found])
+        own, rough = falls(x), roughness(x)
+        varied = own[~own.isnan()]
         say(
-            what="nature", layer=place.name, n=len(x), slope=slope(x), slope_data=subject.nature.exponent,
-            rough=float(own.median() / usual.median()), above_twice=float((own > 2 * usual.median()).float().mean()),
+            what="nature", layer=place.name, n=len(x), even=len(x) - len(varied), fall=float(varied.median()),
+            least=float(varied.min()), fall_data=own_data, near=float((varied > own_data - 0.5).float().mean()),
+            pooled=slope(x), pooled_data=subject.nature.exponent, rough=float(rough.median() / rough_data),
+            above_twice=float((rough > 2 * rough_data).float().mean()),
+            median=statistics.median(one.value / float(m) for one, m in zip(found, most, strict=True)),
+        )  # fmt: skip
+
+
+def frontier(arguments: argparse.Namespace) -> None:
+    """Say what images of a first layer can reach if their spectra may be flatter than the data's by so much, or less."""
+    subject = see.subject(arguments.runs[0])
+    place = rectified(subject, 1)[0]
+    asked, most, _ = chosen(subject, place, arguments.units)
+    for flatter in (10.0, 1.0, 0.75, 0.5, 0.45, 0.25, 0.1):
+        finishing.FLATTER, finishing.WORTH = flatter, 0.0
+        found = made(subject, asked, arguments)
+        own = falls(torch.stack([one.image for one in found]))
+        ratios = [one.value / float(m) for one, m in zip(found, most, strict=True)]
+        varied = own[~own.isnan()]
+        say(
+            what="frontier", layer=place.name, n=len(own), even=len(own) - len(varied), flatter=flatter,
+            met=int((varied >= subject.nature.fall - flatter).sum()), fall=float(varied.median()),
+            median=statistics.median(ratios), above=sum(r >= 1 for r in ratios) / len(ratios),
         )  # fmt: skip
 
 
@@ -185,7 +214,14 @@ def atlas(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    ways = {"nature": nature, "choice": choice, "diversity": diversity, "probability": probability, "atlas": atlas}
+    ways = {
+        "nature": nature,
+        "frontier": frontier,
+        "choice": choice,
+        "diversity": diversity,
+        "probability": probability,
+        "atlas": atlas,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=list(ways))
     parser.add_argument("runs", nargs="+", type=Path)

@@ -20,10 +20,10 @@ from sightline.seeing import objectives as wish
 from sightline.seeing.ascent import Dream
 from sightline.seeing.canvas import Canvas
 from sightline.seeing.dream import dream
-from sightline.seeing.finishing import calmed, first
+from sightline.seeing.finishing import FLATTER, calmed, evened, first, softened
 from sightline.seeing.hearing import evaluate
 from sightline.seeing.layers import layers
-from sightline.seeing.nature import frequencies, hartley, measure, slope, usual
+from sightline.seeing.nature import falls, frequencies, hartley, measure, slope, usual
 from sightline.seeing.objectives import LOGITS
 from sightline.seeing.redirect import Redirected
 from sightline.seeing.taps import Taps
@@ -71,6 +71,23 @@ def test_waves_hold_the_power_that_a_fourier_transform_finds() -> None:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2, 32, 24), (1, 200)], ids=by)
 def test_the_spectrum_of_the_data_is_found(shape: Shape, exponent: float) -> None:
     assert slope(photos(64, shape, exponent)) == pytest.approx(exponent, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "exponent"), [((1, 28, 28), 1.3), ((3, 16, 24), 0.4), ((2, 140), 0.9), ((1, 8, 8, 8), 1.0)]
+)
+def test_the_spectrum_of_a_single_image_is_found(shape: Shape, exponent: float) -> None:
+    found = falls(photos(30, shape, exponent))
+    assert found.median() == pytest.approx(exponent, abs=0.2)
+    scaled = falls(3 * photos(30, shape, exponent) - 7)
+    assert torch.allclose(scaled, found, atol=1e-3)
+
+
+def test_even_images_have_no_spectrum() -> None:
+    x = torch.full((2, 1, 28, 28), 1.5321)
+    x[1, 0, 3, 3] = -1
+    assert falls(x).isnan().tolist() == [True, False]
+    assert falls(photos(3, (1, 4, 4), 1.0)).isnan().all()  # two rings
 
 
 def test_nature_is_that_of_the_data() -> None:
@@ -168,6 +185,48 @@ def test_fine_structure_that_brings_nothing_is_left_out() -> None:
     assert after[0] >= 0.97 * before[0]
     assert found[0].diff(dim=1).abs().mean() < 0.5 * images[0].diff(dim=1).abs().mean()
     assert torch.equal(found[1], images[1])
+
+
+def test_one_colour_is_taken_where_it_is_as_good() -> None:
+    canvas = Canvas((3, 8, 8), usual(3))
+    images = torch.full((2, 3, 8, 8), 2.0)
+    images[:, 1] = -2.0
+    images[:, :, 2, 2] = 0.0
+    before = images[:, 0].mean((1, 2))
+    likes = [lambda x: x[0, 0].mean(), lambda x: x[1, 0].mean() - 2 * x[1, 1, 2, 2]]
+
+    def measure(x: Tensor) -> Tensor:
+        return torch.stack([like(x) for like in likes])
+
+    found, after = evened(measure, canvas, images, measure(images), torch.zeros(2))
+    assert after[0] == 2.0
+    assert torch.equal(found[0], torch.tensor([2.0, -2, 2]).view(3, 1, 1).expand(3, 8, 8))
+    assert before[0] < 2.0
+    again, value = evened(measure, canvas, found, after + torch.tensor([0.0, 10]), torch.zeros(2))
+    assert torch.equal(again[1], found[1])
+    assert value[1] == after[1] + 10
+
+
+def test_black_and_white_is_softened_until_its_spectrum_is_like_that_of_the_data() -> None:
+    data = photos(40, (1, 16, 16), 1.3)
+    canvas, generator = Canvas((1, 16, 16), measure(data)), torch.Generator().manual_seed(0)
+    weights = (torch.arange(16) * torch.pi / 2).cos().expand(1, 1, 16, 16)  # stripes, four pixels wide
+    stripes = torch.where(weights + 0.3 * torch.randn(1, 1, 16, 16, generator=generator) > 0, canvas.high, canvas.low)
+    finest = torch.where((torch.arange(16) + torch.arange(16)[:, None]) % 2 == 0, canvas.high, canvas.low)
+    images = torch.cat([stripes, canvas.high.expand(1, 1, 16, 16), finest])
+    liked = torch.cat([weights, torch.ones_like(weights), 1e3 * finest])
+
+    def score(x: Tensor) -> Tensor:
+        return (x * liked).mean((1, 2, 3))
+
+    before = score(images)
+    found, after = softened(score, canvas, images, before, torch.zeros(3))
+    assert falls(images)[0] < canvas.fall - FLATTER <= falls(found)[0]
+    assert after[0] >= 0.5 * before[0]
+    assert torch.allclose(score(found), after, rtol=1e-4)
+    assert torch.equal(found[1:], images[1:])  # even; nothing but the finest structure
+    assert found.amin() >= canvas.low
+    assert found.amax() <= canvas.high
 
 
 @pytest.mark.parametrize(

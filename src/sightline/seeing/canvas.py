@@ -34,6 +34,7 @@ class Canvas:
     def __init__(self, shape: Shape, nature: Nature, device: torch.device | str = "cpu") -> None:
         self.shape = shape
         self.device = torch.device(device)
+        self.fall = nature.fall
         positions = shape[1:]
         floor = 1 / max(positions)
         weight = frequencies(positions).clamp(min=floor) ** -nature.exponent

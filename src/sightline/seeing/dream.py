@@ -12,7 +12,7 @@ from sightline.models.plan import Shape
 from sightline.progress import Progress
 from sightline.seeing.ascent import Ascent, Dream
 from sightline.seeing.canvas import Canvas
-from sightline.seeing.finishing import FINE, calmed, finished, first
+from sightline.seeing.finishing import FINE, calmed, evened, finished, first, softened
 from sightline.seeing.hearing import differentiable, evaluate, hear, logits, values
 from sightline.seeing.layers import Layers, layers
 from sightline.seeing.nature import Nature, usual
@@ -144,7 +144,7 @@ def _gain(one: Dream, natural: float) -> float:
 def _finished(ascent: Ascent, objectives: Sequence[Objective], found: list[Dream]) -> list[Dream]:
     """Finish what moved: what was made for a first layer pixel by pixel, for other units without idle fine structure.
 
-    Images for classes stay as they are.
+    The former is then one colour, if that is as good, or softened. Images for classes stay as they are.
     """
     found, canvas = list(found), ascent.canvas
     moved = [i for i, one in enumerate(found) if one.moved and LOGITS not in objectives[i].layers]
@@ -165,6 +165,8 @@ def _finished(ascent: Ascent, objectives: Sequence[Objective], found: list[Dream
         if rows is sharp:
             numbers = torch.Generator().manual_seed(ascent.seed)
             images, after = finished(measure, images, before, canvas.low, canvas.high, numbers)
+            for mend in (evened, softened):
+                images, after = mend(measure, canvas, images, after, starts)
         else:
             images, after = calmed(measure, canvas, images, before, starts)
         for k, i in enumerate(rows):

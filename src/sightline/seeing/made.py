@@ -20,7 +20,7 @@ from sightline.seeing.trust import shuffled
 BATCH = 16
 """Images that are made at once: what is finished is kept, so an interruption costs at most so many."""
 
-VERSION = 6
+VERSION = 7
 """Of the recipe: what another one made is not taken for this one's."""
 
 

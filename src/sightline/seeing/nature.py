@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sightline.errors import SettingsError
 from sightline.models.plan import Shape, by
@@ -22,6 +22,7 @@ class Nature:
         colours: float32 (C, C), lower triangle: independent channels -> channels that go together as in the images
             (Cholesky factor of their covariance, scaled so that its longest row is 1).
         exponent: amplitude falls as frequency ** -exponent; natural photos have about 1 (Field 1987).
+        fall: the same, as it is in a single input: the median of ``falls``; NaN where that cannot be told.
         measured: how many inputs it rests on; 0: nothing was measured, and the values are usual ones.
     """
 
@@ -30,13 +31,14 @@ class Nature:
     mean: Tensor
     colours: Tensor
     exponent: float
+    fall: float
     measured: int
 
 
 def usual(channels: int) -> Nature:
     """Give what can be said without data: normalised inputs lie within 2 deviations, spectra fall as 1/f."""
     wide = torch.full((channels,), 2.0)
-    return Nature(-wide, wide, torch.full((channels,), 0.5), torch.eye(channels), 1.0, 0)
+    return Nature(-wide, wide, torch.full((channels,), 0.5), torch.eye(channels), 1.0, 1.0, 0)
 
 
 def measure(inputs: Tensor) -> Nature:
@@ -63,7 +65,7 @@ def measure(inputs: Tensor) -> Nature:
     covariance += torch.eye(len(low), dtype=torch.double) * (1e-3 * covariance.diagonal().amax() + 1e-9)
     colours = torch.linalg.cholesky(covariance)
     colours = (colours / colours.norm(dim=1).amax()).float()
-    return Nature(low, high, shares.mean(0).clamp(0.05, 0.95), colours, slope(x), len(x))
+    return Nature(low, high, shares.mean(0).clamp(0.05, 0.95), colours, slope(x), float(falls(x).nanmedian()), len(x))
 
 
 def slope(inputs: Tensor) -> float:
@@ -73,9 +75,7 @@ def slope(inputs: Tensor) -> float:
         inputs: float (N, C, *positions); of fewer than 4 positions along every axis, 1.0 is the answer.
     """
     axes = tuple(range(2, inputs.ndim))
-    spectrum = inputs - inputs.mean(dim=axes, keepdim=True)
-    for axis in axes:
-        spectrum = torch.tensordot(spectrum, hartley(inputs.shape[axis]), dims=([axis], [0])).movedim(-1, axis)
+    spectrum = transformed(inputs - inputs.mean(dim=axes, keepdim=True))
     power = spectrum.square().mean(dim=(0, 1)).flatten().double()
     frequency = frequencies(tuple(inputs.shape[2:])).flatten().double()
     inside = (frequency > 0) & (frequency <= 0.5) & (power > 1e-12 * power.amax())
@@ -87,6 +87,41 @@ def slope(inputs: Tensor) -> float:
     mean_f, mean_p = (weight * f).sum() / weight.sum(), (weight * p).sum() / weight.sum()
     fall = -(weight * (f - mean_f) * (p - mean_p)).sum() / (weight * (f - mean_f).square()).sum()
     return float(fall.clamp(0.5, 2.0))
+
+
+def falls(inputs: Tensor) -> Tensor:
+    """Fit the same to each input on its own, without bounds, from the mean power of rings of frequency.
+
+    Single waves of a single image may be next to nothing, whose logarithm says little: rings hold many.
+
+    Args:
+        inputs: float (N, C, *positions).
+
+    Returns:
+        float32 (N,), differentiable; NaN where nothing varies, and for all where there are fewer than three rings.
+    """
+    positions = tuple(inputs.shape[2:])
+    varying = inputs - inputs.mean(dim=tuple(range(2, inputs.ndim)), keepdim=True)
+    power = transformed(varying).square().mean(1).flatten(1)
+    frequency = frequencies(positions).flatten().to(power).clamp(max=0.5)  # diagonals finer than that count as finest
+    ring = (frequency * max(positions)).round().long()
+    inside = ring.bincount()[1:] > 0
+    if int(inside.sum()) < 3:
+        return torch.full((len(inputs),), torch.nan, device=inputs.device)
+    member = nn.functional.one_hot(ring)[:, 1:][:, inside].to(power)
+    member = member / member.sum(0)
+    rings, middle = power @ member, frequency @ member
+    p = (rings + 1e-12 * rings.amax(1, keepdim=True) + 1e-30).log() / 2
+    f = middle.log() - middle.log().mean()
+    varies = power.mean(1) > 1e-8 * inputs.square().flatten(1).mean(1)  # the rest is what rounding leaves
+    return torch.where(varies, -(p * f).sum(1) / f.square().sum(), torch.nan)
+
+
+def transformed(x: Tensor) -> Tensor:
+    """Give the waves of inputs (N, C, *positions), or the inputs of their waves: Hartley's transform of each axis."""
+    for axis in range(2, x.ndim):
+        x = torch.tensordot(x, hartley(x.shape[axis]).to(x), dims=([axis], [0])).movedim(-1, axis)
+    return x
 
 
 def hartley(size: int) -> Tensor:
