@@ -79,7 +79,7 @@ def nature(arguments: argparse.Namespace) -> None:
 
 
 def frontier(arguments: argparse.Namespace) -> None:
-    """Say what images of a first layer can reach if their spectra may be flatter than the data's by so much, or less."""
+    """Say what images of a first layer reach if their spectra may be flatter than the data's by so much."""
     subject = see.subject(arguments.runs[0])
     place = rectified(subject, 1)[0]
     asked, most, _ = chosen(subject, place, arguments.units)
@@ -93,6 +93,7 @@ def frontier(arguments: argparse.Namespace) -> None:
             what="frontier", layer=place.name, n=len(own), even=len(own) - len(varied), flatter=flatter,
             met=int((varied >= subject.nature.fall - flatter).sum()), fall=float(varied.median()),
             median=statistics.median(ratios), above=sum(r >= 1 for r in ratios) / len(ratios),
+            median_varied=statistics.median(r for r, fall in zip(ratios, own.tolist(), strict=True) if fall == fall),
         )  # fmt: skip
 
 
