@@ -47,7 +47,7 @@ def blocks(
     """
     small = np.mean(lengths) < _SMALL
     workers = 1 if small else min(cores(), 16)
-    step = max(1, min(256 if small else 16, BLOCK // (size[0] * size[1] * channels)))
+    step = max(1, min(256 if small else 8, BLOCK // (size[0] * size[1] * channels)))
     parts = (paths[start : start + step] for start in range(0, len(paths), step))
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
 

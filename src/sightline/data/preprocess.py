@@ -116,16 +116,15 @@ class Preprocessing:
         chunk = max(1, AT_ONCE // max(1, math.prod(array.shape[1:])))
         total = np.zeros(self.channels)
         square = np.zeros(self.channels)
-        count = 0
         pages = Pages(array)
+        exact = array.dtype == np.uint8 and self.axis == -1
         for start in range(0, len(rows), chunk):
-            part = np.asarray(array[np.sort(rows[start : start + chunk])])
-            sums = _sums if part.dtype == np.uint8 and self.axis == -1 else _sums_of_any
-            added = sums(np.moveaxis(part, self.axis, -1))
+            part = np.sort(rows[start : start + chunk])
+            added = _sums(array, part) if exact else _sums_of_any(np.moveaxis(array[part], self.axis, -1))
             total += added[0] / self.unit
             square += added[1] / self.unit**2
-            count += part.size // self.channels
-            pages.read(part.size * array.itemsize)
+            pages.read(len(part) * math.prod(array.shape[1:]) * array.itemsize)
+        count = len(rows) * math.prod(array.shape[1:]) // self.channels
         mean = total / count
         std = np.sqrt(np.maximum(square / count - mean**2, 0.0))
         std = np.where(std > 1e-6, std, 1.0)  # a constant channel stays where it is instead of exploding
@@ -215,18 +214,28 @@ def _scales(
         return middle.repeat(times), inverse.repeat(times)
 
 
-def _sums(part: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Add up the values of each channel, and their squares, (C,): of images N,H,W,C, exactly, line under line.
+def _sums(array: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Add up the values of each channel, and their squares, (C,): of rows of N,H,W,C, exactly, shared among threads.
 
-    Up to 256 values of 8 bits and their squares, which float32 holds exactly, are added before they become float64.
+    Line under line: up to 256 values of 8 bits and their squares, which float32 holds exactly, are added before they
+    become float64, which holds all sums exactly, in whatever order they come.
     """
-    channels, lines = part.shape[-1], part.reshape(-1, math.prod(part.shape[2:]))
-    total, square = np.zeros((2, lines.shape[1]))
-    for start in range(0, len(lines), 256):
-        values = lines[start : start + 256].astype(np.float32)
-        total += values.sum(axis=0)
-        square += np.square(values, out=values).sum(axis=0)
-    return total.reshape(-1, channels).sum(axis=0), square.reshape(-1, channels).sum(axis=0)
+    channels = array.shape[-1]
+    sums = []
+
+    def add(samples: range) -> None:
+        part = array[rows[samples.start : samples.stop]]
+        lines = part.reshape(-1, math.prod(part.shape[2:]))
+        total, square = np.zeros((2, lines.shape[1]))
+        for start in range(0, len(lines), 256):
+            values = lines[start : start + 256].astype(np.float32)
+            total += values.sum(axis=0)
+            square += np.square(values, out=values).sum(axis=0)
+        sums.append([total.reshape(-1, channels).sum(axis=0), square.reshape(-1, channels).sum(axis=0)])
+
+    in_parts(add, len(rows))
+    total, square = np.sum(sums, axis=0)
+    return total, square
 
 
 def _sums_of_any(part: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

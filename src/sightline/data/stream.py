@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.data.augment import Augment, augment
+from sightline.data.batchwise import gather
 from sightline.data.paging import Pages
 from sightline.data.preprocess import Preprocessing
 from sightline.data.randomness import shuffled, uniforms
@@ -167,12 +168,15 @@ class Stream:
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
         """Bring rows of the store to the device, as stored."""
         index = torch.from_numpy(rows.astype(np.int64, copy=False)).to(self._store.device)
-        if self.device.type != "cuda" or self._store.device.type != "cpu":
-            read = self._store.index_select(0, index)
+        if self._store.device.type != "cpu":
+            return self._store.index_select(0, index).to(self.device)
+        if self.device.type != "cuda":
+            read = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype)
+            gather(self._store, index, read)
             self._pages.read(read.nbytes, len(rows))
             return read.to(self.device)
         pinned = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype, pin_memory=True)
-        torch.index_select(self._store, 0, index, out=pinned)
+        gather(self._store, index, pinned)
         self._pages.read(pinned.nbytes, len(rows))
         return pinned.to(self.device, non_blocking=True)
 
