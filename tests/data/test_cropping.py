@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sightline.data.augment import Augment, augment
-from sightline.data.batchwise import in_parts
+from sightline.data.batchwise import gather, in_parts
 from sightline.data.cropping import crop, crop_plainly
 from sightline.data.geometry import move
 from sightline.data.preprocess import Preprocessing
@@ -91,6 +91,42 @@ def test_what_a_part_of_the_work_raises_is_raised() -> None:
             in_parts(fail, 6)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_threads_that_share_work_have_no_helpers_and_others_keep_theirs() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen: list[tuple[int, int]] = []
+        in_parts(lambda samples: seen.append((samples.start, torch.get_num_threads())), 2)
+        assert sorted(seen) == [(0, 1), (1, 1)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_rows_that_threads_gather_are_those_that_one_takes() -> None:
+    store = torch.randint(0, 256, (300, 64, 64, 3), dtype=torch.uint8)
+    rows = torch.randperm(300)
+    for count in (1, 3, 300):  # a small copy, and one that is shared
+        out = torch.empty((count, 64, 64, 3), dtype=torch.uint8)
+        gather(store, rows[:count], out)
+        assert torch.equal(out, store[rows[:count]])
+
+
+def test_mean_and_deviation_hang_on_no_number_of_threads() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (70, 40, 30, 3), dtype=np.uint8)
+    spec, before = Preprocessing("image", 3, (40, 30)), torch.get_num_threads()
+    fitted = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            fitted.append(spec.fit(array, np.arange(5, 70)))
+    finally:
+        torch.set_num_threads(before)
+    assert fitted[0] == fitted[1] == fitted[2]
+    assert np.allclose(fitted[0].mean, array[5:].mean(axis=(0, 1, 2)) / 255)
+    assert np.allclose(fitted[0].std, array[5:].std(axis=(0, 1, 2)) / 255)
 
 
 def test_parts_are_worked_on_in_the_mode_of_the_caller() -> None:

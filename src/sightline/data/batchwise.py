@@ -52,7 +52,6 @@ def gather(store: Tensor, rows: Tensor, out: Tensor) -> None:
         rows: int64 (B,), 0..N-1.
         out: (B, ...), of the store's dtype.
     """
-
     import torch
 
     def copy(samples: range) -> None:
