@@ -193,16 +193,16 @@ def _share(values: list[bool]) -> dict[str, float | int | None]:
 
 
 def main() -> None:
-    """Train what is advised and what the habits are, for the first cases of a half that want mending."""
+    """Train what is advised and what the habits are, for the first cases of a part that want mending."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", choices=list(PARTS))
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=30)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     left = asked.cases
-    for healthy, spoilt in islice(cells(asked.half), 1000):
+    for healthy, spoilt in islice(cells(asked.part), 1000):
         for case in (*spoilt, healthy):
             folder = asked.runs / case.name
             if left <= 0 or not judged(folder) or not wanting(told := read(folder)):

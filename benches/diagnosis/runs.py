@@ -190,13 +190,13 @@ def with_change(settings: Settings, case: Case) -> Settings:
     return Settings.model_validate({**settings.model_dump(), name: new})
 
 
-def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
+def cells(name: str) -> Iterator[tuple[Case, list[Case]]]:
     """Give healthy runs, each with the spoilt ones that share its images, weights and order; any beginning is fair.
 
     Where rules are mended two or three conditions go with each healthy run, in sealed parts one or fewer: a low share
     of false alarms takes many healthy runs to show.
     """
-    part = PARTS[half]
+    part = PARTS[name]
     kinds = [pair[:2] for pair in part.pairs]
     turns = [pair[:2] for pair in part.pairs for _ in range(pair[2])]
     np.random.default_rng(0).shuffle(turns)
@@ -205,10 +205,10 @@ def cells(half: str) -> Iterator[tuple[Case, list[Case]]]:
         data, network = turns[place % len(turns)]
         healthy = _healthy(part, data, network, place)
         names = [
-            name
-            for name, condition in CONDITIONS.items()
-            if name != "healthy" and name.startswith(part.only)
-            if half not in condition.since and not {data, network} & set(condition.without)
+            condition
+            for condition, told in CONDITIONS.items()
+            if condition != "healthy" and condition.startswith(part.only)
+            if name not in told.since and not {data, network} & set(told.without)
         ]
         count = part.spoilt[place % len(part.spoilt)]
         first = used[data, network]
@@ -235,9 +235,9 @@ def longer(healthy: Case) -> Case:
 
 
 def main() -> None:
-    """Train the cases of a half, as many as fit into a time; what is there already is taken as it is."""
+    """Train the cases of a part, as many as fit into a time; what is there already is taken as it is."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", choices=list(PARTS))
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--data", type=Path, required=True, help="folder with <name>.npz (x, y) of the data sets")
     parser.add_argument("--runs", type=Path, required=True, help="where run folders go")
     parser.add_argument("--cells", type=int, default=130, help="healthy runs, at most")
@@ -245,7 +245,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     began = time.monotonic()
-    for healthy, spoilt in islice(cells(asked.half), asked.cells):
+    for healthy, spoilt in islice(cells(asked.part), asked.cells):
         for case in (healthy, *spoilt, longer(healthy)):
             if time.monotonic() - began > 60 * asked.minutes:
                 return

@@ -228,22 +228,22 @@ def show(found: Mapping[str, Any], indent: str = "") -> None:
             print(f"{indent}{name}: {value:.3f}" if isinstance(value, float) else f"{indent}{name}: {value}")
 
 
-def trained(half: str, runs: Path) -> list[Path]:
-    """Give the run folders of a half that are there, without those that only try a change."""
-    wanted = [runs / case.name for healthy, spoilt in islice(cells(half), 1000) for case in (healthy, *spoilt)]
+def trained(part: str, runs: Path) -> list[Path]:
+    """Give the run folders of a part that are there, without those that only try a change."""
+    wanted = [runs / case.name for healthy, spoilt in islice(cells(part), 1000) for case in (healthy, *spoilt)]
     return [folder for folder in wanted if judged(folder)]
 
 
 def main() -> None:
-    """Score a half and store its records."""
+    """Score a part and store its records."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", choices=list(PARTS))
+    parser.add_argument("part", choices=list(PARTS))
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--save", type=Path, help="JSON of scores and records")
     parser.add_argument("--stability", type=int, default=1000, help="runs, at most, that are judged by two draws")
     parser.add_argument("--wrong", action="store_true", help="list the cases that were judged wrongly")
     asked = parser.parse_args()
-    folders = trained(asked.half, asked.runs)
+    folders = trained(asked.part, asked.runs)
     records = [record(read(folder)) for folder in folders]
     found = {**scores(records), "stability": stability(folders[: asked.stability]), "advice": advised.scores(folders)}
     show(found)
@@ -255,7 +255,7 @@ def main() -> None:
     if asked.save:
         lines = ",\n".join(json.dumps(r, separators=(",", ":")) for r in records)
         scored = json.dumps(found, indent=1)
-        asked.save.write_text(f'{{"half": "{asked.half}",\n"scores": {scored},\n"records": [\n{lines}\n]}}\n')
+        asked.save.write_text(f'{{"part": "{asked.part}",\n"scores": {scored},\n"records": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":

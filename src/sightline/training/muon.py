@@ -19,7 +19,34 @@ MATCH = 0.2
 """A step's root mean square, as a share of the rate: that of AdamW's usual step, so that a rate means the same."""
 
 
-class Muon(Optimizer):
+class OneByOne(Optimizer):
+    """An optimizer that moves one parameter after the other."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Make one step along the gradients that are there."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self.move(p, p.grad, group)
+        return loss
+
+    def move(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Change one parameter in place.
+
+        Args:
+            p: the parameter.
+            gradient: its gradient, of its shape.
+            group: the options it goes by.
+        """
+        raise NotImplementedError
+
+
+class Muon(OneByOne):
     """Steps along orthogonal matrices: every direction a weight matrix can move in counts alike.
 
     K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024); the scale of the step, by which
@@ -61,19 +88,10 @@ class Muon(Optimizer):
             },
         )  # fmt: skip
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Make one step along the gradients that are there."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    (self._adam if group["adam"] or p.ndim < 2 else self._orthogonal)(p, p.grad, group)
-        return loss
+    def move(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Let one parameter decay, and move it by its group's rule."""
+        p.mul_(1 - group["lr"] * group["weight_decay"])
+        (self._adam if group["adam"] or p.ndim < 2 else self._orthogonal)(p, gradient, group)
 
     def _orthogonal(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[p]

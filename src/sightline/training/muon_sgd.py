@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from sightline.training.device import NATIVE_BF16, processor_flags
-from sightline.training.muon import orthogonal
+from sightline.training.muon import OneByOne, orthogonal
 
 STEPS = 3
 """Newton-Schulz steps: where each step moves a kernel by a quarter of its length, roughly orthogonal is enough."""
@@ -19,7 +18,7 @@ MOMENTUM = 0.85
 """Of what goes by SGD."""
 
 
-class MuonSGD(Optimizer):
+class MuonSGD(OneByOne):
     """Turns kernels rather than lengthening them: each is brought to one length, then moved by lr in every direction.
 
     The optimizer of K. Jordan's later CIFAR-10 records (code of "94% on CIFAR-10 in 2.59 seconds", airbench, 2024): a
@@ -51,18 +50,9 @@ class MuonSGD(Optimizer):
         super().__init__(params, own)
         self._dtype = torch.bfloat16 if processor_flags() & NATIVE_BF16 else None
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Make one step along the gradients that are there."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    (self._descend if group["sgd"] or p.ndim < 2 else self._turn)(p, p.grad, group)
-        return loss
+    def move(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        """Turn a matrix; let anything else descend."""
+        (self._descend if group["sgd"] or p.ndim < 2 else self._turn)(p, gradient, group)
 
     def _turn(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         along = self._ahead(p, gradient, group["momentum"])
