@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,17 @@ def test_answers_are_means_of_maps_and_dead_units_never_answer() -> None:
     assert said.means[best, 0].tolist() == sorted(said.means[:, 0], reverse=True)[:3]
 
 
+def test_units_that_answer_alike_are_named_once() -> None:
+    subject, numbers = tiny(), np.random.default_rng(0)
+    [said] = answers(subject.model, subject.examples, ["1"], known=subject.layers)
+    one, other = numbers.standard_normal((2, 30)).astype(np.float32)
+    means = np.stack([3 * one, 2.9 * one + 0.1 * other, other, np.zeros_like(one), 0.5 * one], axis=1)
+    alike = replace(said, means=means, low=means.min(0), high=means.max(0))
+    assert alike.order.tolist() == [0, 1, 2, 4, 3]
+    assert alike.different(2) == [0, 2]
+    assert alike.different(4) == [0, 2, 1, 4], "where no others are left, those that answer alike; never dead ones"
+
+
 def test_answers_of_dense_layers() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
     x = torch.randn(5, 1, 4)
@@ -87,6 +99,7 @@ def test_chosen_images_are_right_ones_of_different_classes_and_the_surest_wrong_
     labels, said = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 0, 1, 0, 1, 0])
     images = Chosen(x, labels, said, np.array([0.5, 0.6, 0.7, 0.8, 0.95, 0.9]), list("abcdef"))
     assert images.mixed(2, 2).names == ["a", "c", "e", "f"]
+    assert images.take([0, 1, 2]).mixed(1, 1).names == ["a", "c"], "nothing was wrong: right ones take the places"
     assert images.mixed(3, 9).names == ["a", "c", "b", "e", "f", "d"]
     assert images.mixed(0, 0).names == []
 

@@ -139,7 +139,9 @@ def examples(subject: Subject, x: Any, alts: Sequence[str], *, side: int = THUMB
     return [shown(picture.natural(one), alt, side=side) for one, alt in zip(drawn, alts, strict=True)]
 
 
-def signed(values: NDArray[Any], most: float, alt: str, *, side: int = THUMB, under: Any = None) -> Markup:
+def signed(
+    values: NDArray[Any], most: float, alt: str, *, side: int = THUMB, under: Any = None, nothing: str = "empty"
+) -> Markup:
     """Draw a map in the colours of the scale; one of a signal as a strip, a single number as a square.
 
     Args:
@@ -148,9 +150,10 @@ def signed(values: NDArray[Any], most: float, alt: str, *, side: int = THUMB, un
         alt: what it shows.
         side: CSS pixels of its longer side, about.
         under: an image of the same size, uint8 (H, W) or (H, W, 3), shown faintly below.
+        nothing: what is written where all values are 0.
     """
     if values.ndim > 1 and not values.any():
-        return Markup('<span class="empty" title="{}">empty</span>').format(alt)
+        return Markup('<span class="empty" title="{}">{}</span>').format(alt, nothing)
     colours = picture.diverging(picture.flat(np.atleast_1d(values)), most)
     if under is not None:
         below = under if under.ndim == 2 else under.mean(axis=-1)
@@ -165,15 +168,14 @@ def signed(values: NDArray[Any], most: float, alt: str, *, side: int = THUMB, un
 
 
 def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row], most: int = MAPS) -> dict[str, Any]:
-    """Tell a stage: its size, at most so many of its maps of the chosen images, its strongest units."""
+    """Tell a stage: its size, at most so many of its maps of the chosen images, its units."""
     place, dead = part.place, part.answers.dead
     last = next(
         (row for row in reversed(rows) if place.name == row.name or row.name.startswith(f"{place.name}.")), None
     )
     what = "maps" if place.positions else "units"
     told = f"{count(place.units)} {what}" + (f" of {size(list(place.positions))}" if place.positions else "")
-    order = [each.number for each in part.units]
-    order += [int(u) for u in part.answers.order if int(u) not in order][: max(0, most - len(order))]
+    order = [*part.answers.different(most), *dead.tolist()][:most]
     limits = {u: picture.extent(part.maps.values[:, u]) for u in order}
     pictures = examples(subject, through.x, [_called(subject, through, i) for i in range(len(through))])
     side = THUMB if len(place.positions) != 1 else 80
@@ -181,8 +183,7 @@ def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row], m
         "name": part.name,
         "layer": place.name,
         "what": told,
-        "field": size(list(last.field)) if last is not None and place.positions else "",
-        "whole": size(list(subject.shape[1:])),
+        "field": "" if last is None or not place.positions else _seen(last.field, subject.shape[1:]),
         "dead": len(dead),
         "units": place.units,
         "examples": len(subject.examples),
@@ -192,7 +193,13 @@ def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row], m
             {
                 "picture": image,
                 "maps": [
-                    signed(part.maps.values[i, u], limits[u], f"{place.name}:{u} on {through.names[i]}", side=side)
+                    signed(
+                        part.maps.values[i, u],
+                        limits[u],
+                        f"{place.name}:{u} on {through.names[i]}",
+                        side=side,
+                        nothing="0",
+                    )
                     for u in order
                 ],
             }
@@ -200,6 +207,12 @@ def stage(subject: Subject, through: Chosen, part: Stage, rows: Sequence[Row], m
         ],
         "cards": [card(subject, each) for each in part.units],
     }
+
+
+def _seen(field: Sequence[int], whole: Sequence[int]) -> str:
+    """Say how much of an input a position of a map depends on."""
+    seen = [min(pair) for pair in zip(field, whole, strict=True)]
+    return "the whole input" if seen == list(whole) else f"{size(seen)} of {size(list(whole))} positions"
 
 
 def card(subject: Subject, each: Unit) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from sightline.seeing.layers import Layers, Place
 from sightline.seeing.maps import brought
 from sightline.seeing.taps import Taps
 
+ALIKE = 0.9
+"""Correlation of two units' answers from which on one of them tells enough of both."""
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -41,6 +44,21 @@ class Answers:
     def order(self) -> NDArray[np.int64]:
         """Units by how much their answer differs from image to image, the most first; dead ones last."""
         return np.argsort(-self.means.std(axis=0, dtype=np.float64), kind="stable")
+
+    def different(self, count: int) -> list[int]:
+        """Choose live units whose answers differ most, those that answer as one before does only when none is left.
+
+        Two answer alike where their answers to the images correlate by ``ALIKE`` or more.
+        """
+        dead = set(self.dead.tolist())
+        live = [int(unit) for unit in self.order if int(unit) not in dead]
+        apart = self.means - self.means.mean(axis=0)
+        apart = apart / np.maximum(np.linalg.norm(apart, axis=0), 1e-30)
+        chosen: list[int] = []
+        for unit in live:
+            if len(chosen) < count and not (apart[:, chosen].T @ apart[:, unit] >= ALIKE).any():
+                chosen.append(unit)
+        return [*chosen, *(unit for unit in live if unit not in chosen)][:count]
 
     def strongest(self, unit: int, count: int) -> NDArray[np.int64]:
         """Give the images that a unit answers most strongly, the strongest first."""

@@ -60,14 +60,17 @@ class Chosen:
         return Chosen(self.x[torch.from_numpy(at)], self.labels[at], self.predicted[at], self.confidence[at], names)
 
     def mixed(self, right: int, wrong: int) -> Chosen:
-        """Take so many of each, where there are: the right ones of different classes first, the wrong ones surest."""
+        """Take so many of each: the right ones of different classes first, the wrong ones surest.
+
+        Where there are fewer wrong ones, right ones take their places.
+        """
         seen, first, later = set[int](), list[int](), list[int]()
         for i in np.flatnonzero(self.right).tolist():
             (later if int(self.labels[i]) in seen else first).append(i)
             seen.add(int(self.labels[i]))
         missed = np.flatnonzero(~self.right)
-        missed = missed[np.argsort(-self.confidence[missed], kind="stable")]
-        return self.take([*[*first, *later][:right], *missed[:wrong].tolist()])
+        missed = missed[np.argsort(-self.confidence[missed], kind="stable")][:wrong]
+        return self.take([*[*first, *later][: right + wrong - len(missed)], *missed.tolist()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,7 @@ class Stage:
         name: of the stage.
         answers: what its last layer says of the examples.
         maps: what it makes of the chosen images.
-        units: the strongest ones.
+        units: some whose answers differ most from image to image, and from each other's.
     """
 
     name: str
@@ -173,13 +176,13 @@ def look(
     shown: int = 4,
     progress: Progress,
 ) -> list[Stage]:
-    """Go through the stages: their maps of some images, their strongest units with the examples that excite these.
+    """Go through the stages: their maps of some images, units that differ with the examples that excite them most.
 
     Args:
         subject: its examples are what units are ranked and illustrated by.
         through: images whose maps are wanted.
         layer: look at this layer alone, whether it ends a stage or not.
-        units: of each stage.
+        units: of each stage, as far as possible such as do not answer alike.
         shown: examples of each unit.
         progress: shows long work.
     """
@@ -189,9 +192,7 @@ def look(
     made = maps(subject.model, through.x, names, known=subject.layers)
     parts = []
     for stage, answer, own in zip(found, said, made, strict=True):
-        dead = set(answer.dead.tolist())
-        live = [int(u) for u in answer.order if int(u) not in dead][:units]
-        strongest = tuple(unit(subject, answer.place.name, answer.means, u, shown) for u in live)
+        strongest = tuple(unit(subject, answer.place.name, answer.means, u, shown) for u in answer.different(units))
         parts.append(Stage(stage, answer, own, strongest))
     return parts
 
