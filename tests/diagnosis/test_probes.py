@@ -111,6 +111,16 @@ class TestPixels:
         assert found["accuracy"] == 1.0
         assert found["images"] == 50
 
+    def test_neighbours_are_those_that_sorting_all_distances_finds_first(self) -> None:
+        random = np.random.default_rng(3)
+        x = random.integers(0, 3, (80, 4)).astype(np.float64)  # so few values that many rows are equally near
+        y = random.integers(0, 6, 80)
+        order = np.argsort(((x[None] - x[:, None]) ** 2).sum(axis=2), axis=1, kind="stable")[:, : pixels.NEIGHBOURS]
+        votes = np.zeros((80, 6))
+        for rank in range(pixels.NEIGHBOURS):
+            votes[np.arange(80), y[order[:, rank]]] += 1 + 0.1 / (1 + rank)
+        assert np.array_equal(pixels.neighbours(x, y, x), votes.argmax(axis=1))
+
     @pytest.mark.parametrize("change", ["none", "brighter", "flatter"])
     def test_another_kind_of_validation_is_told_from_chance(self, change: str) -> None:
         random = np.random.default_rng(1)

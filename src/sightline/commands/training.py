@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sightline.commands.arguments import AsJson, Quiet, RunPath, Source, print_json, progress_for
+from sightline.commands.arguments import AsJson, Quiet, RunPath, Source, importing, print_json, progress_for
 from sightline.commands.voting import finish
 from sightline.flags import pairs
 
@@ -54,8 +54,9 @@ def train(
 
         print(tomli_w.dumps(plan.as_toml() if plan and plan.members else settings.as_toml()), end="")
         return
-    from sightline.making.recipe import preview as draw
-    from sightline.making.recipe import train as carry_out
+    with importing():
+        from sightline.making.recipe import preview as draw
+        from sightline.making.recipe import train as carry_out
 
     progress = progress_for(quiet)
     if preview:
@@ -83,7 +84,8 @@ def resume(
 
         finish(go_on(run, source=source, progress=progress), as_json)
         return
-    from sightline.making import recipe
+    with importing():
+        from sightline.making import recipe
 
     _finish(recipe.resume(run, source=source, progress=progress), as_json)
 
