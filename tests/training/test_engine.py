@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,6 +196,21 @@ def test_keeping_memory_is_asked_for_and_changes_no_result() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "memory" in done.stdout
+
+
+def test_kept_memory_comes_in_large_pages_where_they_can_be_asked_for() -> None:
+    code = (
+        "import torch; from sightline.training.memory import keep_memory; said = keep_memory()\n"
+        "assert keep_memory() is said, 'a second call does nothing'\n"
+        "x = torch.ones(16 << 20); rss = [line for line in open('/proc/self/smaps') if line.startswith('AnonHuge')]\n"
+        "print('in large pages' in said, sum(int(line.split()[1]) for line in rss))"
+    )
+    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    if not setting.is_file() or "[never]" in setting.read_text():
+        pytest.skip("this system gives no large pages")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    asked, kilobytes = done.stdout.split()
+    assert asked == "False" or int(kilobytes) >= 60_000, "a tensor of 64 MB lies in them"
 
 
 TREES = st.recursive(

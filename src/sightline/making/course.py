@@ -102,7 +102,10 @@ def check_sizes(settings: Settings, network: Network, kind: Kind) -> None:
     if settings.progressive == 1:
         return
     if kind != "image":
-        raise SettingsError(f"'progressive' is {settings.progressive:g}, but a {kind} has no size.", "Leave it out.")
+        raise SettingsError(
+            f"'progressive' is {settings.progressive:g}, but a {kind} has no size.",
+            "Leave it out; where a recipe has it: --progressive 1.",
+        )
     channels, *size = network.plan.shape
     for small in set(sizes(tuple(size), settings.progressive, 60)):
         try:
@@ -113,7 +116,8 @@ def check_sizes(settings: Settings, network: Network, kind: Kind) -> None:
             raise SettingsError(
                 f"'progressive' is {settings.progressive:g}, but '{network.plan.name}' has no weights that take both "
                 f"{by(small)} and {by(tuple(size))}.",
-                "Leave it out, or take a network that averages its last map: resnet18, fastnet, googlenet.",
+                "Leave it out (where a recipe has it: --progressive 1), or take a network that averages its last map: "
+                "resnet18, fastnet, googlenet.",
             )
 
 
