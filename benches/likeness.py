@@ -105,56 +105,60 @@ def features(subject: Subject, x: Tensor, names: list[str]) -> list[Tensor]:
 
 
 def choice(arguments: argparse.Namespace) -> None:
-    """Let another network say which of two held-out images excites a unit, from images that stand for the unit.
+    """Let another network say which of two held-out images excites a unit more, from images that stand for the unit.
 
-    Nine that excite it and nine that do not stand for it. A query is a strong and a weak image among those held out:
-    right if the strong one is more like the first nine, less like the others, than the weak one is. Likeness is the
-    mean cosine of the features of the other network's rectified layers.
+    Made images and examples, up to nine that excite it most and as many that do least, stand for it. A question is a
+    strong image among those held out, and a weak one or one of the middle: right if the strong one is more like what
+    excites the unit, less like what does not. As a viewer would, the network goes by the one that is most alike: by the
+    largest cosine of features, the mean over its rectified layers.
     """
     subject, judge = (see.subject(run) for run in arguments.runs[:2])
     held = Run.load(arguments.runs[0]).sights(QUIET).held_out().x
     names = [place.name for place in rectified(judge, 4)]
-    right: dict[str, list[float]] = {"made": [], "examples": [], "both": []}
+    of_held = features(judge, held, names)
+    right: dict[tuple[str, int], dict[str, list[float]]] = {}
     for place in rectified(subject, arguments.layers):
         asked, _, _ = chosen(subject, place, arguments.units)
         with Taps(subject.model, [place.name], stop=True) as taps:
             known, new = (evaluate(taps, asked, x, subject.layers) for x in (subject.examples, held))
-        strong = made(subject, [one for one in asked for _ in range(REFERENCES)], arguments)
-        weak = made(subject, [-one for one in asked for _ in range(REFERENCES)], arguments)
-        of_held = features(judge, held, names)
-        layer: dict[str, list[float]] = {name: [] for name in right}
-        for i in range(len(asked)):
-            part = slice(i * REFERENCES, (i + 1) * REFERENCES)
-            order, queries = known[i].argsort(descending=True), new[i].argsort(descending=True)
+        layer: list[float] = []
+        for one, own, answers in zip(asked, known, new, strict=True):
+            strong, weak = (made(subject, [sign] * REFERENCES, arguments) for sign in (one, -one))
+            order, queries = own.argsort(descending=True), answers.argsort(descending=True)
             few = max(len(queries) // 50, 5)
-            pairs = torch.stack([queries[:few], queries[-few:].flip(0)])
-            stands = {
-                "made": [torch.stack([one.image for one in group[part]]) for group in (strong, weak)],
-                "examples": [subject.examples[order[:REFERENCES]], subject.examples[order[-REFERENCES:]]],
-            }
-            told: dict[str, Tensor] = {}
-            for name, (liked, disliked) in stands.items():
-                scores = [
-                    (h @ a.T).mean(1) - (h @ b.T).mean(1)
-                    for h, a, b in zip(
-                        of_held, features(judge, liked, names), features(judge, disliked, names), strict=True
-                    )
+            middle = queries[(len(queries) - few) // 2 :][:few]
+            likes = [
+                [
+                    [h @ f.T for h, f in zip(of_held, features(judge, images, names), strict=True)]
+                    for images in (torch.stack([dream.image for dream in drawn]), subject.examples[rows])
                 ]
-                told[name] = torch.stack(scores).mean(0)
-            told["both"] = (told["made"] + told["examples"]) / 2
-            for name, score in told.items():
-                layer[name].append(float((score[pairs[0]] > score[pairs[1]]).float().mean()))
-        for name, values in layer.items():
-            right[name] += values
-        say(what="choice", layer=place.name, units=len(asked), **{k: statistics.mean(v) for k, v in layer.items()})
-    spread = {f"{k}_se": statistics.stdev(v) / len(v) ** 0.5 for k, v in right.items()}
-    more = [both - alone for both, alone in zip(right["both"], right["examples"], strict=True)]
-    error = 1.96 * statistics.stdev(more) / len(more) ** 0.5
-    gain = statistics.mean(more)
-    say(
-        what="choice", units=len(more), **{k: statistics.mean(v) for k, v in right.items()}, **spread,
-        both_more=gain, low=gain - error, high=gain + error,
-    )  # fmt: skip
+                for drawn, rows in ((strong, order[:REFERENCES]), (weak, order.flip(0)[:REFERENCES]))
+            ]
+            for others, rows in (("weak", queries.flip(0)[:few]), ("middle", middle)):
+                for count in (REFERENCES, 3, 1):
+                    told = right.setdefault((others, count), {"made": [], "examples": [], "both": []})
+                    for name in told:
+                        score = nearest(likes[0], name, count) - nearest(likes[1], name, count)
+                        told[name].append(float((score[queries[:few], None] > score[rows]).float().mean()))
+            layer.append(right["weak", REFERENCES]["made"][-1])
+        say(what="choice", layer=place.name, units=len(layer), made=statistics.mean(layer))
+    for (others, count), told in right.items():
+        more = [both - alone for both, alone in zip(told["both"], told["examples"], strict=True)]
+        error = 1.96 * statistics.stdev(more) / len(more) ** 0.5
+        say(
+            what="choice", against=others, examples=count, units=len(more),
+            **{name: statistics.mean(values) for name, values in told.items()},
+            made_se=statistics.stdev(told["made"]) / len(more) ** 0.5,
+            both_more=statistics.mean(more), low=statistics.mean(more) - error, high=statistics.mean(more) + error,
+        )  # fmt: skip
+
+
+def nearest(like: list[list[Tensor]], name: str, count: int) -> Tensor:
+    """Say how much held-out images are like the one most alike of images made, examples, or both: (N,)."""
+    drawn, examples = like
+    sets = {"made": [drawn], "examples": [examples], "both": [drawn, examples]}[name]
+    cut = [[each[:, : count if part is examples else REFERENCES] for each in part] for part in sets]
+    return torch.stack([torch.cat(parts, dim=1).amax(1) for parts in zip(*cut, strict=True)]).mean(0)
 
 
 def diversity(arguments: argparse.Namespace) -> None:

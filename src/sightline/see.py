@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -76,6 +77,7 @@ def subject(
         SettingsError: a network comes without examples.
     """
     if isinstance(what, nn.Module):
+        examples = None if examples is None else torch.as_tensor(examples)  # an array will do
         if examples is None or examples.ndim < 3:
             raise SettingsError(
                 "what a network knows is not known without examples.",
@@ -117,7 +119,7 @@ def dream(
 
     Raises:
         ModelError: a target cannot be read, or names what is not there; nothing has been done then.
-        SettingsError: there are not two targets to go between.
+        SettingsError: no target is named, or there are not two to go between.
     """
     seen = what if isinstance(what, Subject) else subject(what, examples, progress=progress)
     asked = wanted(targets, seen.layers, seen.classes, negative=negative, between=between)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import sightline
+from sightline import see
 from sightline.errors import ModelError, SettingsError
 from sightline.models import zoo
 from sightline.models.plan import Shape, by
@@ -391,6 +392,14 @@ def test_what_cannot_be_asked_is_said() -> None:
     ]:
         with pytest.raises(ModelError, match=fault):
             dream(Edges(), [asked], (1, 8, 8), steps=1)
+
+
+def test_no_target_is_no_wish_and_arrays_are_examples() -> None:
+    x = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
+    with pytest.raises(SettingsError, match="no target"):
+        see.dream(Edges(), examples=torch.from_numpy(x))
+    seen: Any = x
+    assert torch.equal(see.subject(Edges(), seen).examples, torch.from_numpy(x))
 
 
 def test_objectives_add_and_scale() -> None:

@@ -192,6 +192,9 @@ def test_the_sentence_says_what_is_wrong_with_a_map() -> None:
     assert "no more than edges do" in Trust("gradient", 4, 0.1, 0.4, 0.4, 0.5).sentence
     assert "no more than chance does" in Trust("gradient", 4, 0.1, 0.4, 0.5, 0.3).sentence
     assert not Trust("gradient", 4, 0.1, 0.4, 0.5, 0.3).explains
+    hardly = Trust("gradient", 4, 0.1, 0.458, 0.461, 0.5)
+    assert not hardly.explains
+    assert "no more than edges" in hardly.sentence
 
 
 def test_shuffling_keeps_the_numbers_and_loses_their_order() -> None:

@@ -73,9 +73,7 @@ class Portrait:
         if self.dream.pixelwise:
             flat = self.dream.image.flatten(1)
             even = bool((flat.amax(1) == flat.amin(1)).all())
-            parts.append(
-                "an even area, all it asks for" if even else "each pixel at an end of the range, as it likes best"
-            )
+            parts.append("an even area, all it asks for" if even else "finished pixel by pixel")
         if self.likeness > 0.7:
             parts.append("but much the same without anything learnt")
         if self.path == self.path:

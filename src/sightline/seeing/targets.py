@@ -53,8 +53,10 @@ def wanted(
 
     Raises:
         ModelError: a target cannot be read.
-        SettingsError: there are not two targets to go between, or fewer than three steps.
+        SettingsError: none is named; there are not two targets to go between, or fewer than three steps.
     """
+    if not texts:
+        raise SettingsError("no target is named that an image could be made for.", FORMS)
     read = [target(text, known, classes) for text in texts]
     if negative:
         texts, read = [f"-({text})" for text in texts], [-objective for objective in read]

@@ -17,6 +17,9 @@ from sightline.seeing.taps import Taps, as_it_was
 ALIKE = 0.5
 """Rank correlation with the map of a network of shuffled weights from which on a map shows little that was learnt."""
 
+LOWER = 0.01
+"""By how much an area must be below that of edges, or of chance: less is nothing, on a few images."""
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -48,7 +51,7 @@ class Trust:
     @property
     def explains(self) -> bool:
         """Whether it finds what the decision rests on better than edges and chance do."""
-        return self.area < min(self.edges, self.chance)
+        return self.area < min(self.edges, self.chance) - LOWER
 
     @property
     def sentence(self) -> str:
@@ -57,9 +60,9 @@ class Trust:
         shuffled = f"rank correlation with shuffled weights {self.alike:.2f}"
         if not self.learnt:
             return f"This map hardly depends on what was learnt ({shuffled}; {figures})."
-        if self.area >= self.edges:
+        if self.area >= self.edges - LOWER:
             return f"This map explains no more than edges do ({figures}; {shuffled})."
-        if self.area >= self.chance:
+        if self.area >= self.chance - LOWER:
             return f"This map explains no more than chance does ({figures}; {shuffled})."
         return f"Deleting what it marks lowers the probability faster than deleting edges ({figures}; {shuffled})."
 
