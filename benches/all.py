@@ -3,7 +3,7 @@
     make bench                                     all of them: about half an hour on two idle cores
     make bench-check                               the short ones, and whether a ratio fell by more than its spread
     python benches/all.py run predict step         some of them
-    python benches/all.py store predict            take today's ratios as those to hold against
+    python benches/all.py store predict            take today's ratios as those to hold against; others stay
 
 A bench prints a table for people, and a line ``RATIO {json}`` for each ratio that is watched: how many times as fast
 one way is as another, both measured in turns within the run, lowest, median and highest. Ratios travel from machine
@@ -67,7 +67,7 @@ def main() -> None:
             faults += fallen(name, found["ratios"], stored.get(device, {}).get(name, {}))
         if arguments.what == "store":
             own = {key(ratio): ratio["ratio"] for ratio in found["ratios"]}
-            stored.setdefault(device, {})[name] = own
+            stored.setdefault(device, {}).setdefault(name, {}).update(own)
             STORED.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
     for fault in faults:
         print(f"FELL {fault}")

@@ -6,8 +6,9 @@
 
 Beside it a data set as everybody writes it, which opens and crops each file anew in every epoch, in a ``DataLoader``
 with as many worker processes as there are processors: for photos torchvision's ``ImageFolder`` and transforms, where
-there is a torchvision, else the same written out. Both give normalised float batches of 64. ``--processor`` counts the
-time of the processors instead of the clock's, workers included, where others use the machine, too.
+there is a torchvision, else the same written out (the table says which). Both give normalised float batches of 64.
+``--processor`` counts the time of the processors instead of the clock's, workers included, where others use the
+machine, too. ``--pillow`` decodes as if simplejpeg were not installed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from pack import without_simplejpeg
 from sightline.data.augment import Augment
 from sightline.data.decode import EXTENSIONS
 from sightline.data.pixels import pack
@@ -49,13 +52,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="class folders of images, instead of drawn ones")
     parser.add_argument("--count", type=int, help="images that are drawn")
     parser.add_argument("--processor", action="store_true", help="count processor time, of the workers, too")
+    parser.add_argument("--pillow", action="store_true", help="decode by Pillow alone")
     arguments = parser.parse_args()
     keep_memory()
-    with tempfile.TemporaryDirectory() as place:
+    with without_simplejpeg() if arguments.pillow else nullcontext(), tempfile.TemporaryDirectory() as place:
         folder = arguments.folder or drawn(Path(place), arguments.kind, arguments.count)
         side = 32 if arguments.kind == "small" else 224
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        usual = DataLoader(files(folder, side, arguments.kind), BATCH, shuffle=True, num_workers=workers)
+        usual, whose = files(folder, side, arguments.kind)
+        loader = DataLoader(usual, BATCH, shuffle=True, num_workers=workers)
         augment = Augment(shift=0.125, flip=True) if arguments.kind == "small" else Augment(crop=0.92, flip=True)
         later = packed(folder, side, augment, Path(place) / "cache")
         turn = [0]
@@ -65,7 +70,7 @@ def main() -> None:
             return passed(packed(folder, side, augment, Path(place) / f"cache{turn[0]}"))
 
         ways = {
-            f"files anew, {workers} workers": lambda: passed(usual),
+            f"{whose}, {workers} workers": lambda: passed(loader),
             "first pass, decoding included": first,
             "later passes": lambda: passed(later),
         }
@@ -80,14 +85,15 @@ def processor_time() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def files(folder: Path, side: int, kind: str) -> Dataset[Any]:
-    """Give the data set that everybody writes."""
+def files(folder: Path, side: int, kind: str) -> tuple[Dataset[Any], str]:
+    """Give the data set that everybody writes, and whose it is."""
+    by_hand = Files(folder, side, kind), "files anew"
     try:
         from torchvision import datasets, transforms
     except ImportError:
-        return Files(folder, side, kind)
+        return by_hand
     if kind == "small":
-        return Files(folder, side, kind)
+        return by_hand
     steps = [
         transforms.RandomResizedCrop(side),
         transforms.RandomHorizontalFlip(),
@@ -95,7 +101,7 @@ def files(folder: Path, side: int, kind: str) -> Dataset[Any]:
         transforms.Normalize((0.45,) * 3, (0.25,) * 3),
     ]
     made: Dataset[Any] = datasets.ImageFolder(str(folder), transforms.Compose(steps))
-    return made
+    return made, "torchvision"
 
 
 def drawn(place: Path, kind: str, count: int | None) -> Path:

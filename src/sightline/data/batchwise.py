@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+STRETCHES = 4
+"""Stretches of a batch, for each thread that shares it."""
+
 SHARED = 1 << 20
 """Bytes from which it is worth sharing a copy among threads."""
 
 
 def in_parts(work: Callable[[range], None], count: int) -> None:
-    """Do some work on samples 0 to count - 1, in as many threads as torch may use, each on a stretch of them.
+    """Do some work on samples 0 to count - 1, in as many threads as torch may use, a stretch of them at a time.
+
+    Whoever is done takes the next stretch, so that nobody waits long for a thread whose processor others use, too.
 
     Args:
         work: given a range of samples, writes to what belongs to these alone, so that nothing hangs on who came first;
@@ -26,20 +31,23 @@ def in_parts(work: Callable[[range], None], count: int) -> None:
     """
     import torch
 
-    inference = torch.is_inference_mode_enabled()  # torch keeps it for each thread apart
-
-    def likewise(samples: range) -> None:
-        with torch.inference_mode(inference):
-            work(samples)
-
     threads = min(torch.get_num_threads(), count)
     if threads < 2:
         work(range(count))
         return
-    edges = [count * part // threads for part in range(threads + 1)]
+    parts = min(count, threads * STRETCHES)
+    edges = [count * part // parts for part in range(parts + 1)]
+    waiting = iter([range(*edges[part : part + 2]) for part in range(parts)])  # threads take from a list's in turn
+    inference = torch.is_inference_mode_enabled()  # torch keeps it for each thread apart
+
+    def take() -> None:
+        with torch.inference_mode(inference):
+            for samples in waiting:
+                work(samples)
+
     with alone():
-        others = [_pool(threads - 1).submit(likewise, range(*edges[part : part + 2])) for part in range(1, threads)]
-        work(range(edges[0], edges[1]))
+        others = [_pool(threads - 1).submit(take) for _ in range(threads - 1)]
+        take()
         for other in others:
             other.result()
 
