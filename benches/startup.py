@@ -17,8 +17,10 @@ from told import tell_ratio
 FIRST_STEP = """
 import os, sys, tempfile
 from sightline.cli import main
-from sightline.training.precision import Precision
-from sightline.training.trainer import Trainer
+from sightline.commands.arguments import importing
+with importing():  # as the command does it
+    from sightline.training.precision import Precision
+    from sightline.training.trainer import Trainer
 
 begun, step = [], Precision.step
 def trainbatches(self, go=Trainer.trainbatches):

@@ -42,7 +42,8 @@ def flatten(image: Image.Image, odd: list[str]) -> Image.Image:
         odd.append("CMYK")
     if mode in ("P", "PA"):
         odd.append("palette")
-    return image.convert("L" if mode in ("1", "L") else "RGB")
+    plain = "L" if mode in ("1", "L") else "RGB"
+    return image if mode == plain else image.convert(plain)
 
 
 def to_channels(array: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
