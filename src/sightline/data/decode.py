@@ -8,6 +8,7 @@ orientation, resized. Files are only ever read. A truncated file is refused, nev
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import stat
@@ -83,6 +84,9 @@ LARGE = 89_478_485
 """Pixels above which Pillow warns of a decompression bomb; such an image is read, and told as ``very large``."""
 LIMIT = 2 * LARGE
 """Pixels above which an image is refused as a decompression bomb, as Pillow does."""
+
+AT_ONCE = 16 << 20
+"""Bytes up to which a file is read at once: each small read would let another thread take the interpreter's lock."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -197,8 +201,11 @@ def decode(
         SettingsError: this process has told Pillow to accept truncated files.
     """
     refuse_lenient()
-    with quiet, _Opened(path) as file:
+    with quiet, _Opened(path) as opened:
+        file: BinaryIO = opened
         try:
+            if os.fstat(opened.fileno()).st_size <= AT_ONCE:
+                file = io.BytesIO(opened.read())
             image = Image.open(file, formats=_READERS)
             decoded = decode_image(image, size, resize, channels, reduce=True)
         except Unreadable:

@@ -72,8 +72,11 @@ def _stretched(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     from torch.nn import functional as F
 
     # In one piece, and as a batch of one that torch knows for channels last: neither it nor who takes the result then
-    # turns it around, which takes as long as resizing.
+    # turns it around, which takes as long as resizing. Views are numpy's, as torch's let go of the interpreter's lock.
     whole = np.ascontiguousarray(array)
-    batch = torch.from_numpy(whole if whole.flags.writeable else whole.copy()).unsqueeze(0).permute(0, 3, 1, 2)
-    small: NDArray[Any] = F.interpolate(batch, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    whole = whole if whole.flags.writeable else whole.copy()
+    (height, width, channels), item = whole.shape, whole.itemsize
+    strides = (whole.nbytes, item, width * channels * item, channels * item)
+    batch = torch.from_numpy(np.lib.stride_tricks.as_strided(whole, (1, channels, height, width), strides))
+    small: NDArray[Any] = F.interpolate(batch, size, mode="bilinear", antialias=True).numpy()[0].transpose(1, 2, 0)
     return small
