@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -290,6 +291,17 @@ def test_resizing_keeps_a_flat_image_flat_and_never_overshoots(
     assert found.dtype == dtype
     assert found.min() >= noise.min() - 0.5
     assert found.max() <= noise.max() + 0.5
+
+
+def test_resizing_hangs_on_no_layout_in_memory() -> None:
+    random = np.random.default_rng(0)
+    for dtype, channels in ((np.uint8, 3), (np.uint8, 1), (np.float32, 2)):
+        part = random.integers(0, 256, (50, 61, channels)).astype(dtype)[3:41, 5:]
+        planes = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))[None]
+        plain = torch.nn.functional.interpolate(planes, (24, 70), mode="bilinear", antialias=True)[0]
+        found = resize_pixels(part, (24, 70), "squash")
+        assert np.allclose(found, plain.permute(1, 2, 0).numpy(), atol=1e-4 if dtype == np.float32 else 0)
+        assert found.flags.c_contiguous
 
 
 def test_pad_keeps_all_and_fills_with_the_mean_colour_of_the_border() -> None:
