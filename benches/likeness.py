@@ -146,7 +146,7 @@ def choice(arguments: argparse.Namespace) -> None:
         more = [both - alone for both, alone in zip(told["both"], told["examples"], strict=True)]
         error = 1.96 * statistics.stdev(more) / len(more) ** 0.5
         say(
-            what="choice", against=others, examples=count, units=len(more),
+            what="choice", against=others, shown=count, units=len(more),
             **{name: statistics.mean(values) for name, values in told.items()},
             made_se=statistics.stdev(told["made"]) / len(more) ** 0.5,
             both_more=statistics.mean(more), low=statistics.mean(more) - error, high=statistics.mean(more) + error,
