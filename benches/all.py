@@ -31,7 +31,7 @@ BENCHES: dict[str, str] = {
     "startup": "startup.py --repeats 7",
     "step": "step.py --rounds 6 --steps 10",
     "stream": "stream.py --rounds 15 --cpu",
-    "predict": "predict.py --rounds 3",
+    "predict": "predict.py --rounds 9",
     "pack": "pack.py --rounds 5",
     "epoch": "epochs.py small --rounds 3",
     "photos": "epochs.py photos --rounds 3",
