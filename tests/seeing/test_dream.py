@@ -189,7 +189,6 @@ def test_fine_structure_that_brings_nothing_is_left_out() -> None:
 
 
 def test_one_colour_is_taken_where_it_is_as_good() -> None:
-    canvas = Canvas((3, 8, 8), usual(3))
     images = torch.full((2, 3, 8, 8), 2.0)
     images[:, 1] = -2.0
     images[:, :, 2, 2] = 0.0
@@ -199,11 +198,11 @@ def test_one_colour_is_taken_where_it_is_as_good() -> None:
     def measure(x: Tensor) -> Tensor:
         return torch.stack([like(x) for like in likes])
 
-    found, after = evened(measure, canvas, images, measure(images), torch.zeros(2))
+    found, after = evened(measure, images, measure(images), torch.zeros(2))
     assert after[0] == 2.0
     assert torch.equal(found[0], torch.tensor([2.0, -2, 2]).view(3, 1, 1).expand(3, 8, 8))
     assert before[0] < 2.0
-    again, value = evened(measure, canvas, found, after + torch.tensor([0.0, 10]), torch.zeros(2))
+    again, value = evened(measure, found, after + torch.tensor([0.0, 10]), torch.zeros(2))
     assert torch.equal(again[1], found[1])
     assert value[1] == after[1] + 10
 

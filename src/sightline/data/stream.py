@@ -170,15 +170,11 @@ class Stream:
         index = torch.from_numpy(rows.astype(np.int64, copy=False)).to(self._store.device)
         if self._store.device.type != "cpu":
             return self._store.index_select(0, index).to(self.device)
-        if self.device.type != "cuda":
-            read = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype)
-            gather(self._store, index, read)
-            self._pages.read(read.nbytes, len(rows))
-            return read.to(self.device)
-        pinned = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype, pin_memory=True)
-        gather(self._store, index, pinned)
-        self._pages.read(pinned.nbytes, len(rows))
-        return pinned.to(self.device, non_blocking=True)
+        pinned = self.device.type == "cuda"
+        read = torch.empty((len(rows), *self._store.shape[1:]), dtype=self._store.dtype, pin_memory=pinned)
+        gather(self._store, index, read)
+        self._pages.read(read.nbytes, len(rows))
+        return read.to(self.device, non_blocking=pinned)
 
     def peek(self, count: int = 16) -> Batch:
         """Give the first inputs of the current epoch as the network gets them, without moving the stream.

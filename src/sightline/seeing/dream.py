@@ -165,8 +165,8 @@ def _finished(ascent: Ascent, objectives: Sequence[Objective], found: list[Dream
         if rows is sharp:
             numbers = torch.Generator().manual_seed(ascent.seed)
             images, after = finished(measure, images, before, canvas.low, canvas.high, numbers)
-            for mend in (evened, softened):
-                images, after = mend(measure, canvas, images, after, starts)
+            images, after = evened(measure, images, after, starts)
+            images, after = softened(measure, canvas, images, after, starts)
         else:
             images, after = calmed(measure, canvas, images, before, starts)
         for k, i in enumerate(rows):

@@ -112,11 +112,18 @@ def finished(
 
 
 def evened(
-    measure: Callable[[Tensor], Tensor], canvas: Canvas, images: Tensor, values: Tensor, starts: Tensor
+    measure: Callable[[Tensor], Tensor], images: Tensor, values: Tensor, starts: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Take away all structure where one colour is nearly as good: brightness is what is looked for then.
 
-    Args and returns as those of ``calmed``.
+    Args:
+        measure: images -> the objective of each, (B,).
+        images: float (B, C, *positions).
+        values: float (B,), the objective on these.
+        starts: float (B,), the objective where they began.
+
+    Returns:
+        The images and their values.
     """
     middle = images.flatten(2).median(2).values.view(*images.shape[:2], *[1] * (images.ndim - 2)).expand_as(images)
     with torch.no_grad():

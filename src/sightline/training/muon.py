@@ -1,4 +1,4 @@
-"""Muon: the momentum of a weight matrix made orthogonal before the step; everything that is no matrix goes by Adam."""
+"""The step of our own optimizers; Muon: the momentum of a weight matrix made orthogonal, what is no matrix by Adam."""
 
 from __future__ import annotations
 
