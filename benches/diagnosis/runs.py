@@ -31,8 +31,8 @@ from sightline.errors import TrainingError
 from sightline.making.assembly import assemble
 from sightline.making.choices import resolve
 from sightline.making.prepared import prepare, record
+from sightline.making.probing import try_out
 from sightline.making.promise import promise
-from sightline.making.recipe import try_out
 from sightline.models.weights import read_weights
 from sightline.progress import Progress
 from sightline.run import RunFolder

@@ -161,7 +161,7 @@ class Settings(Strict):
     instruments: Literal["none", "some", "all"] = Field(
         "some", description="Look into the layers while training, for 1 % of its time (some) or 5 % (all)."
     )
-    probes: bool = Field(True, description="Try network, data and learning rate for some seconds before training.")
+    probes: bool = Field(True, description="Try network, data and learning rate for some seconds, at the beginning.")
     # machine
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it, else fp32.")

@@ -207,6 +207,7 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path: Path) -
         "history.jsonl",
         "valid_losses.npy",
         "instruments.jsonl",
+        "probes.json",
         "best.safetensors",
         "last.safetensors",
         "evaluation.json",

@@ -1,4 +1,4 @@
-"""Streams and a network about to be trained -> all probes before the first epoch, and those after the last."""
+"""Streams and a network about to be trained -> all probes of it, and those after the last epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RULES = (
     doubts.label_noise,
     doubts.validation_differs,
 )
-"""What can be told before the first epoch."""
+"""What can be told of a network about to be trained."""
 
 
 def before(
@@ -89,7 +89,7 @@ def before(
 
 
 def told(probes: dict[str, Any], settings: dict[str, Any], classes: int) -> list[Finding]:
-    """Say what is wrong with a set-up, before the first epoch."""
+    """Say what is wrong with a set-up, from what was tried of it before its training."""
     measures = Measures(Evidence(rows=(), probes=probes, settings=settings, classes=classes))
     return [finding for rule in RULES if (finding := rule(measures)) is not None]
 

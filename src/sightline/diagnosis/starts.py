@@ -1,4 +1,4 @@
-"""Rules about the set-up: what was tried before the first epoch -> findings, most of them told before it, too."""
+"""Rules about the set-up: what was tried of the network as it began -> findings, most of them told early, too."""
 
 from __future__ import annotations
 

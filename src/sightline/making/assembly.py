@@ -29,10 +29,11 @@ from sightline.making.course import (
 from sightline.making.prepared import Prepared
 from sightline.models import arithmetic
 from sightline.models.network import Network
+from sightline.models.plan import Plan
 from sightline.progress import Progress, span
 from sightline.run import RunFolder
 from sightline.settings import Settings, TrainerSettings
-from sightline.tracking.tracker import report_types
+from sightline.tracking.tracker import Tracker, report_types
 from sightline.training import compiling
 from sightline.training.instruments import SHARES, Instruments
 from sightline.training.instruments import plan as plan_instruments
@@ -48,6 +49,11 @@ PROBE = 2000
 """Training images, at most, whose loss without dropout and augmentation is drawn beside the validation loss."""
 
 
+def slowest_s(network: Plan, images: int) -> float:
+    """Give the seconds that a slow processor trains on so many images, by their multiplications."""
+    return images * PASSES * arithmetic.multiply_adds(arithmetic.table(network)) / SLOW
+
+
 def compile_if_it_pays(
     network: nn.Module, stream: Stream, settings: Settings, precision: Precision
 ) -> compiling.Choice:
@@ -57,9 +63,9 @@ def compile_if_it_pays(
     """
     if settings.compile == "auto" and isinstance(network, Network):
         images = (settings.epochs or 1) * (settings.train_steps or len(stream)) * stream.batch_size
-        slowest_s = images * PASSES * arithmetic.multiply_adds(arithmetic.table(network.plan)) / SLOW
-        if slowest_s < compiling.WORTH_TRYING_S:
-            return compiling.Choice(network, False, f"not compiled: at most {span(slowest_s)} even on a slow processor")
+        at_most_s = slowest_s(network.plan, images)
+        if at_most_s < compiling.WORTH_TRYING_S:
+            return compiling.Choice(network, False, f"not compiled: at most {span(at_most_s)} even on a slow processor")
     precision.arrange(network.to(precision.device))
     steps = (settings.epochs or 1) * (settings.train_steps or len(stream))
     x, y = stream.peek(stream.batch_size)
@@ -130,11 +136,12 @@ def assemble(
     device: torch.device,
     progress: Progress,
     class_weights: Sequence[float] | None = None,
+    trackers: Sequence[Tracker] = (),
 ) -> Trainer:
     """Put network, streams, loss, optimizer and schedule together; the same settings give the same trainer.
 
     Without a folder nothing is kept on disk. Weights of the classes go into the loss instead of those that the
-    settings may ask for.
+    settings may ask for; trackers are told of each epoch before those that the settings name.
     """
     start = begin(data, settings)
     network = start.network
@@ -203,6 +210,7 @@ def assemble(
         ema=settings.ema,
         swa=averaged_epochs(settings),
         snapshots=snapshot_epochs(settings),
+        trackers=trackers,
         probe=plain(data.split.train[:: max(1, -(-len(data.split.train) // PROBE))]),
         folder=folder,
         checkpoint_minutes=settings.checkpoint_minutes,

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,6 +39,7 @@ from sightline.making.beginning import adopted, begin
 from sightline.making.choices import resolve
 from sightline.making.course import optimizer_of
 from sightline.making.prepared import Prepared, describe_source, prepare, read_settings, recall, record, restore
+from sightline.making.probing import Probing
 from sightline.making.promise import promise
 from sightline.making.trained import Run, write_report
 from sightline.models import zoo
@@ -124,37 +126,11 @@ def train_on(data: Prepared, given: Settings, *, source: str | None, progress: P
     invented = data.training_rows(balance(data, resolved.settings), resolved.settings.seed).invented
     if invented is not None:
         draw_invented(some(invented, data.labels), data, folder.figures / "smote.png")
-    trainer = assemble(folder, data, resolved.settings, device, progress)
-    if resolved.settings.probes:
-        try_out(trainer, folder, data, resolved.settings, progress)
-    return carry_out(trainer, folder, data, progress)
-
-
-def try_out(trainer: Trainer, folder: RunFolder, data: Prepared, settings: Settings, progress: Progress) -> None:
-    """Probe network, data and learning rate for some seconds; say what is wrong before the first epoch; change nothing.
-
-    Raises:
-        RunError: ``probes.json`` cannot be written.
-    """
-
-    def mixed(rows: NDArray[np.int64]) -> Stream:
-        return Stream(data.pixels.array, data.labels, rows, data.preprocessing, batch_size=min(len(rows), 256))
-
-    trainer.freezing.apply(trainer.model, 1)
-    with progress.task("Trying the set-up", total=None):
-        found = probes.before(
-            trainer.model,
-            trainer.optimizer,
-            trainer.loss_fn,
-            trainer.precision,
-            plain=mixed(data.split.train),
-            valid=mixed(data.split.valid),
-            augmented=train_stream(data, settings, torch.device("cpu")).peek(probes.AUGMENTED),
-            classes=data.images.classes,
-        )
-    files.write_json(folder.probes, found)
-    for finding in probes.told(found, settings.model_dump(), len(data.images.classes)):
-        progress.note(f"{finding.severity}: {finding.message} {finding.advice}")
+    probing = Probing(folder, data, resolved.settings, device, progress)
+    trainer = assemble(folder, data, resolved.settings, device, progress, trackers=[probing])
+    if not probing.can_wait():
+        probing.ask()
+    return carry_out(trainer, probing, folder, data, progress)
 
 
 def make(settings: Settings, data: Callable[[], Prepared], *, source: Any, progress: Progress) -> Run:
@@ -202,11 +178,12 @@ def resume(run: Run | Path | str, *, source: Any = None, progress: Progress | No
     if settings.keep_memory:
         memory.keep_memory()
     data = replace(restore(folder, progress, source), weights=recall(folder, settings, progress))
-    trainer = assemble(folder, data, settings, device, progress)
+    probing = Probing(folder, data, settings, device, progress)
+    trainer = assemble(folder, data, settings, device, progress, trackers=[probing])
     if folder.checkpoint.is_file():
         trainer.resume()
         progress.note(f"continuing '{folder.path}' at epoch {trainer.last_epoch + 1} of {settings.epochs}")
-    return carry_out(trainer, folder, data, progress)
+    return carry_out(trainer, probing, folder, data, progress)
 
 
 def preview(source: Any, *, settings: Settings, progress: Progress) -> Path:
@@ -255,7 +232,7 @@ def learning_rate(source: Any, *, settings: Settings, progress: Progress) -> lr_
     )
 
 
-def carry_out(trainer: Trainer, folder: RunFolder, data: Prepared, progress: Progress) -> Run:
+def carry_out(trainer: Trainer, probing: Probing, folder: RunFolder, data: Prepared, progress: Progress) -> Run:
     """Train, score, report; whatever happens, the folder says how it ended."""
     folder.write_state(status="running")
     begun = time.perf_counter()
@@ -263,6 +240,8 @@ def carry_out(trainer: Trainer, folder: RunFolder, data: Prepared, progress: Pro
         trainer.loop()
     except TrainingError as error:
         folder.write_state(status="failed", stopped=str(error))
+        with suppress(torch.OutOfMemoryError):  # it may be what the error is about
+            probing.ask()  # they may know why, and an epoch that failed has not asked them
         raise
     except KeyboardInterrupt:
         folder.write_state(status="stopped", stopped="interrupted twice; resume continues it")
